@@ -1,0 +1,225 @@
+//! The few SQL statements that accounts need, on SQLite and PostgreSQL alike: both take `$1`, and both know the types
+//! `text` and `bigint`, which are all that is used.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Row as _, SqlitePool};
+
+use super::AccountsError;
+
+const TABLES: &str = "
+    create table if not exists account_user (
+        name text primary key,
+        password_hash text not null,
+        created_at_us bigint not null
+    );
+    create table if not exists api_token (
+        name text primary key,
+        hash text not null unique,
+        created_at_us bigint not null
+    );
+    create table if not exists login_session (
+        hash text primary key,
+        user_name text not null,
+        expires_at_us bigint not null
+    );
+    create table if not exists secret (
+        name text primary key,
+        value text not null
+    );
+    create table if not exists customer_link (
+        id text primary key,
+        call_id text,
+        correlation_id text,
+        since_us bigint,
+        until_us bigint,
+        created_at_us bigint not null,
+        created_by text,
+        expires_at_us bigint not null,
+        revoked_at_us bigint
+    );
+";
+
+/// A value of a statement or a row. Typed also where it is null, since PostgreSQL asks for the type.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Integer(Option<i64>),
+    Text(Option<String>),
+}
+
+/// A row, column by column.
+#[derive(Debug)]
+pub struct Row(Vec<Value>);
+
+/// What runs statements. All of them are literals, and yield `text` and `bigint` only.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Makes the tables that are not there.
+    async fn create_tables(&self) -> Result<(), sqlx::Error>;
+
+    /// Runs a statement; how many rows it changed.
+    async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error>;
+
+    /// Runs a query.
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error>;
+}
+
+impl Row {
+    /// The text in a column; `None` where it is null.
+    pub fn text(&self, column: usize) -> Option<String> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => None,
+        }
+    }
+
+    /// The number in a column; `None` where it is null.
+    pub fn integer(&self, column: usize) -> Option<i64> {
+        match self.0.get(column) {
+            Some(Value::Integer(number)) => *number,
+            _ => None,
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(number: Option<i64>) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        Self::Text(text.map(str::to_owned))
+    }
+}
+
+/// The file, for its owner only. Its companions (`-wal`, `-shm`) take over its mode.
+pub async fn open_sqlite(path: &Path) -> Result<SqlitePool, AccountsError> {
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10));
+    Ok(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?)
+}
+
+/// What both pools do alike, in all but the names of their types.
+macro_rules! run_on {
+    ($sql:expr, $values:expr) => {{
+        let mut query = sqlx::query($sql);
+        for value in $values {
+            query = match value {
+                Value::Integer(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+            };
+        }
+        query
+    }};
+}
+
+macro_rules! read_rows {
+    ($rows:expr) => {{
+        let mut found = Vec::new();
+        for row in $rows {
+            let values = (0..row.len()).map(|column| match row.try_get::<Option<i64>, _>(column) {
+                Ok(number) => Ok(Value::Integer(number)),
+                Err(sqlx::Error::ColumnDecode { .. }) => row.try_get(column).map(Value::Text),
+                Err(error) => Err(error),
+            });
+            found.push(Row(values.collect::<Result<_, _>>()?));
+        }
+        found
+    }};
+}
+
+#[async_trait]
+impl Database for SqlitePool {
+    async fn create_tables(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin_with("begin immediate").await?;
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error> {
+        Ok(run_on!(sql, values).execute(self).await?.rows_affected())
+    }
+
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(read_rows!(run_on!(sql, values).fetch_all(self).await?))
+    }
+}
+
+#[async_trait]
+impl Database for PgPool {
+    async fn create_tables(&self) -> Result<(), sqlx::Error> {
+        /// Serialises the making of tables between backends that start at once.
+        const LOCK: i64 = 0x7369_706c_656e_7302;
+        let mut transaction = self.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+        sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error> {
+        Ok(run_on!(sql, values).execute(self).await?.rows_affected())
+    }
+
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(read_rows!(run_on!(sql, values).fetch_all(self).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_files_are_their_owners_only() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let pool = open_sqlite(&dir.path().join("accounts.sqlite")).await.expect("a new file");
+        pool.create_tables().await.expect("tables");
+        let files = std::fs::read_dir(dir.path()).expect("the folder").map(|file| file.expect("a file"));
+        let modes: Vec<_> =
+            files.map(|f| f.metadata().expect("its mode").permissions().mode() & 0o777).collect();
+        // The database, its log and its shared memory.
+        assert_eq!(modes, [0o600; 3]);
+    }
+
+    #[tokio::test]
+    async fn several_may_open_at_once() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("accounts.sqlite");
+        let openings: Vec<_> = (0..4)
+            .map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move {
+                    open_sqlite(&path).await?.create_tables().await.map_err(AccountsError::from)
+                })
+            })
+            .collect();
+        for opening in openings {
+            opening.await.expect("no panic").expect("opened");
+        }
+    }
+}

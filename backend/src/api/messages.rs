@@ -1,0 +1,34 @@
+//! `/api/v1/messages`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::ApiState;
+use super::error::{ApiError, ErrorBody};
+use super::model::{Listing, Message};
+use super::query::{Params, SearchQuery};
+
+/// Messages that meet all conditions, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/messages",
+    operation_id = "list_messages",
+    tag = "messages",
+    params(SearchQuery),
+    responses(
+        (status = 200, body = Listing<Message>),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 503, body = ErrorBody)
+    )
+)]
+pub async fn list(
+    State(state): State<Arc<ApiState>>,
+    Params(query): Params<SearchQuery>,
+) -> Result<Json<Listing<Message>>, ApiError> {
+    let (filter, page) = query.read()?;
+    let messages = state.search.messages(&filter, &page).await?;
+    Ok(Json(messages.into()))
+}

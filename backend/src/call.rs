@@ -1,0 +1,23 @@
+//! What messages mean: facts, dialogs, a call's outcome and its ladder. Pure: no SQL, no HTTP, no clock.
+
+mod attempt;
+mod dialog;
+pub mod ladder;
+pub mod message;
+pub mod outcome;
+#[cfg(test)]
+pub mod sample;
+pub mod summary;
+
+use message::Message;
+
+/// A call: all messages seen with one Call-ID, oldest first. Never empty.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its Call-ID.
+    pub call_id: String,
+    /// Its messages.
+    pub messages: Vec<Message>,
+    /// Whether there are more than could be read: too many, or on a damaged part of the disk.
+    pub partial: bool,
+}

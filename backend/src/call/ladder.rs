@@ -1,0 +1,270 @@
+//! A call as a picture: hosts as columns, messages as arrows between them, as plain data.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+use super::Call;
+use super::dialog::Dialogs;
+use super::message::{Kind, Message};
+
+/// The picture of a call.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ladder {
+    /// The columns, in order of appearance.
+    pub hosts: Vec<SocketAddr>,
+    /// The arrows, oldest first, except that no reply stands before its request.
+    pub rows: Vec<Row>,
+}
+
+/// An arrow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Row {
+    /// Index into the call's messages.
+    pub message: usize,
+    /// Column of the sender.
+    pub from: usize,
+    /// Column of the receiver.
+    pub to: usize,
+    /// Method, or status and reason.
+    pub label: String,
+    /// Time since the first row, µs.
+    pub offset_us: i64,
+    /// Time since the row before, µs; 0 where that one is not older.
+    pub delta_us: i64,
+    /// Whether the same message was seen by the same agent on the same hop before.
+    pub retransmission: bool,
+    /// Number of its dialog, from 0 on.
+    pub dialog: usize,
+}
+
+/// What makes a message the same as an earlier one: who saw it where, and the start line, transaction and CSeq.
+/// RFC 3261 §17.1.
+#[derive(Eq, Hash, PartialEq)]
+struct Sent<'a> {
+    agent_id: u32,
+    hop: (SocketAddr, SocketAddr),
+    start: (&'a Option<String>, Option<u16>, &'a Option<String>),
+    branch: &'a Option<String>,
+    cseq: Option<u32>,
+    to_tag: &'a Option<String>,
+}
+
+/// How late the time of a sent message may be, µs.
+const LATE_US: i64 = 100_000;
+
+impl Ladder {
+    /// Draws a call, whose messages must be oldest first.
+    #[must_use]
+    pub fn draw(call: &Call) -> Self {
+        let order = in_order_of_cause(&call.messages);
+        let messages: Vec<&Message> = order.iter().filter_map(|index| call.messages.get(*index)).collect();
+        let hosts = hosts(&messages);
+        let columns: HashMap<_, _> = hosts.iter().enumerate().map(|(column, host)| (*host, column)).collect();
+        let column = |host: &SocketAddr| columns.get(host).copied().unwrap_or_default();
+        let first_us = call.messages.first().map_or(0, |m| m.captured.captured_at_us);
+        let mut before_us = first_us;
+        let mut seen = HashSet::new();
+        let mut dialogs = Dialogs::default();
+        let mut rows = Vec::with_capacity(messages.len());
+        for (index, message) in order.into_iter().zip(&messages) {
+            let captured = &message.captured;
+            rows.push(Row {
+                message: index,
+                from: column(&captured.src),
+                to: column(&captured.dst),
+                label: label(message),
+                offset_us: captured.captured_at_us - first_us,
+                delta_us: (captured.captured_at_us - before_us).max(0),
+                retransmission: is_sip(message) && !seen.insert(Sent::of(message)),
+                dialog: dialogs.number(message),
+            });
+            before_us = captured.captured_at_us;
+        }
+        Self { hosts, rows }
+    }
+}
+
+/// The places of messages as they are drawn: in order of capture, but no reply before its request. A proxy may note the
+/// time of what it sends only after the sending, and by then it can have the reply.
+fn in_order_of_cause(messages: &[Message]) -> Vec<usize> {
+    let transaction = |m: &Message| Some((m.sip.branch.clone()?, m.sip.cseq, m.sip.method.clone()));
+    let time = |index: usize| messages.get(index).map_or(0, |m| m.captured.captured_at_us);
+    let mut requests = HashMap::new();
+    for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.kind == Kind::Request) {
+        if let Some(transaction) = transaction(message) {
+            requests.entry(transaction).or_insert(index);
+        }
+    }
+    let mut order = Vec::with_capacity(messages.len());
+    let mut waiting: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (index, message) in messages.iter().enumerate() {
+        let replied_to = Some(message).filter(|m| m.kind == Kind::Reply).and_then(transaction);
+        match replied_to.and_then(|transaction| requests.get(&transaction).copied()) {
+            Some(request) if request > index && time(request) - time(index) <= LATE_US => {
+                waiting.entry(request).or_default().push(index);
+            }
+            _ => {
+                order.push(index);
+                order.extend(waiting.remove(&index).unwrap_or_default());
+            }
+        }
+    }
+    order
+}
+
+impl<'a> Sent<'a> {
+    fn of(message: &'a Message) -> Self {
+        let Message { captured, sip, .. } = message;
+        Self {
+            agent_id: captured.agent_id,
+            hop: (captured.src, captured.dst),
+            start: (&sip.method, sip.status, &sip.request_uri),
+            branch: &sip.branch,
+            cseq: sip.cseq,
+            to_tag: &sip.to_tag,
+        }
+    }
+}
+
+/// Senders and receivers, in order of appearance. `messages` must be oldest first.
+pub(super) fn hosts(messages: &[&Message]) -> Vec<SocketAddr> {
+    let mut seen = HashSet::new();
+    let ends = messages.iter().flat_map(|m| [m.captured.src, m.captured.dst]);
+    ends.filter(|host| seen.insert(*host)).collect()
+}
+
+/// What is written at a message's arrow.
+#[must_use]
+pub fn label(message: &Message) -> String {
+    match (message.kind, message.sip.status) {
+        (Kind::Malformed, _) => "malformed".to_owned(),
+        (Kind::Other, _) => format!("protocol {}", message.captured.protocol_type),
+        (Kind::Reply, Some(status)) => {
+            format!("{status} {}", message.sip.reason.as_deref().unwrap_or_default()).trim_end().to_owned()
+        }
+        _ => message.sip.method.clone().unwrap_or_default(),
+    }
+}
+
+fn is_sip(message: &Message) -> bool {
+    matches!(message.kind, Kind::Reply | Kind::Request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Sample, answered, call, reply, request};
+    use super::*;
+
+    fn draw(samples: &[Sample]) -> Ladder {
+        Ladder::draw(&call(samples))
+    }
+
+    fn dialogs(samples: &[Sample]) -> Vec<usize> {
+        draw(samples).rows.iter().map(|row| row.dialog).collect()
+    }
+
+    #[test]
+    fn a_reply_that_seems_older_than_its_request_is_drawn_after_it() {
+        let (caller, proxy, callee) = ("192.0.2.1:5060", "192.0.2.2:5060", "192.0.2.3:5060");
+        let ladder = draw(&[
+            request(0, "INVITE").branch("z9hG4bK-1").hop(caller, proxy),
+            reply(5, "INVITE", "100 Trying").branch("z9hG4bK-2").hop(callee, proxy),
+            reply(6, "INVITE", "180 Ringing").branch("z9hG4bK-2").hop(callee, proxy),
+            request(7, "INVITE").branch("z9hG4bK-2").hop(proxy, callee),
+            reply(8, "INVITE", "180 Ringing").branch("z9hG4bK-1").hop(proxy, caller),
+        ]);
+        let labels: Vec<_> = ladder.rows.iter().map(|row| row.label.as_str()).collect();
+        assert_eq!(labels, ["INVITE", "INVITE", "100 Trying", "180 Ringing", "180 Ringing"]);
+        assert_eq!(ladder.rows.iter().map(|row| row.message).collect::<Vec<_>>(), [0, 3, 1, 2, 4]);
+        assert!(ladder.rows.iter().all(|row| row.delta_us >= 0 && row.offset_us >= 0));
+        assert_eq!(ladder.hosts.len(), 3);
+    }
+
+    #[test]
+    fn a_reply_long_before_a_request_is_not_moved() {
+        let ladder = draw(&[
+            reply(0, "OPTIONS", "200 OK").branch("z9hG4bK-1"),
+            request(900, "OPTIONS").branch("z9hG4bK-1"),
+        ]);
+        assert_eq!(ladder.rows.iter().map(|row| row.message).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_call_comes_out_as_hosts_and_arrows() {
+        let ladder = draw(&answered());
+        assert_eq!(
+            ladder.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["192.0.2.1:5060", "192.0.2.2:5060"]
+        );
+        let arrows: Vec<_> = ladder.rows.iter().map(|r| (r.from, r.to, r.label.as_str())).collect();
+        assert_eq!(
+            arrows,
+            [
+                (0, 1, "INVITE"),
+                (1, 0, "100 Trying"),
+                (1, 0, "180 Ringing"),
+                (1, 0, "200 OK"),
+                (0, 1, "ACK"),
+                (0, 1, "BYE"),
+                (1, 0, "200 OK"),
+            ]
+        );
+        let times: Vec<_> = ladder.rows.iter().map(|r| (r.offset_us, r.delta_us)).collect();
+        assert_eq!(times[..4], [(0, 0), (5_000, 5_000), (20_000, 15_000), (1_020_000, 1_000_000)]);
+        assert!(ladder.rows.iter().all(|row| !row.retransmission && row.dialog == 0));
+    }
+
+    #[test]
+    fn hosts_stand_in_order_of_the_flow() {
+        let ladder = draw(&[
+            request(0, "INVITE").hop("192.0.2.9:5060", "192.0.2.2:5060"),
+            request(1, "INVITE").hop("192.0.2.2:5060", "[2001:db8::1]:5062"),
+        ]);
+        assert_eq!(
+            ladder.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["192.0.2.9:5060", "192.0.2.2:5060", "[2001:db8::1]:5062"]
+        );
+    }
+
+    #[test]
+    fn only_the_same_message_on_the_same_hop_is_a_retransmission() {
+        let invite = request(0, "INVITE");
+        let again = |at_ms| Sample::clone(&request(at_ms, "INVITE"));
+        let samples = [
+            invite,
+            again(500),
+            again(1500),
+            // The next hop, another agent at the same hop, and the next try.
+            request(2, "INVITE").hop("192.0.2.2:5060", "192.0.2.3:5060").branch("z9hG4bK-2"),
+            request(3, "INVITE").agent(2),
+            request(2000, "INVITE").cseq(2),
+            reply(2100, "INVITE", "180 Ringing"),
+            reply(2200, "INVITE", "183 Session Progress"),
+        ];
+        let flags: Vec<_> = draw(&samples).rows.iter().map(|row| row.retransmission).collect();
+        assert_eq!(flags, [false, false, false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn a_dialog_is_one_in_both_directions() {
+        let mut samples = answered();
+        samples.push(request(6000, "BYE").tags("b", Some("a")).cseq(9));
+        assert!(dialogs(&samples).iter().all(|dialog| *dialog == 0));
+    }
+
+    #[test]
+    fn each_fork_is_a_dialog_and_so_is_each_try() {
+        let samples = [
+            request(0, "INVITE"),
+            reply(1, "INVITE", "401 Unauthorized").tags("a", Some("challenge")),
+            request(2, "ACK").tags("a", Some("challenge")),
+            request(3, "INVITE").cseq(2),
+            reply(4, "INVITE", "100 Trying").cseq(2),
+            reply(5, "INVITE", "180 Ringing").cseq(2).tags("a", Some("x")),
+            reply(6, "INVITE", "180 Ringing").cseq(2).tags("a", Some("y")),
+            reply(7, "INVITE", "200 OK").cseq(2).tags("a", Some("y")),
+            request(8, "ACK").cseq(2).tags("a", Some("y")),
+        ];
+        assert_eq!(dialogs(&samples), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+    }
+}

@@ -1,0 +1,240 @@
+//! One SIP message (or other captured payload) as the backend knows it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// HEP protocol type of SIP. HEP3 rev. 37, chunk 0x000b.
+pub const PROTOCOL_SIP: u8 = 1;
+
+/// How a message travelled between the two hosts of its hop.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Transport {
+    /// RFC 3261 §18.
+    Udp = 1,
+    /// RFC 3261 §18.
+    Tcp = 2,
+    /// RFC 3261 §26.2.1.
+    Tls = 3,
+    /// RFC 4168.
+    Sctp = 4,
+    /// RFC 7118.
+    Ws = 5,
+    /// RFC 7118 over TLS.
+    Wss = 6,
+}
+
+impl Transport {
+    /// All transports, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Udp, Self::Tcp, Self::Tls, Self::Sctp, Self::Ws, Self::Wss];
+
+    /// The lower-case name used by the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Sctp => "sctp",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The transport with that lower-case name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The transport with that number (1 to 6).
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| *t as u8 == number)
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a message turned out to be.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Sent as SIP by its agent, but its first line is not SIP/2.0.
+    Malformed,
+    /// Of a HEP protocol type other than SIP.
+    Other,
+    /// A SIP reply.
+    Reply,
+    /// A SIP request.
+    Request,
+}
+
+impl Kind {
+    /// The lower-case name used by the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Other => "other",
+            Self::Reply => "reply",
+            Self::Request => "request",
+        }
+    }
+
+    /// The kind with that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Malformed, Self::Other, Self::Reply, Self::Request].into_iter().find(|k| k.as_str() == name)
+    }
+}
+
+/// Names a stored message: the row it is in and its place there. Unique in a store, and the tie-breaker between
+/// messages that were captured in the same microsecond.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId {
+    /// The slice's row id.
+    pub slice: i64,
+    /// The message's place in the slice, from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.slice, self.index)
+    }
+}
+
+/// A message as it was captured: what the store keeps. Everything else is read out of `raw`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Captured {
+    /// When the agent saw it, µs since the epoch.
+    pub captured_at_us: i64,
+    /// Who sent it.
+    pub src: SocketAddr,
+    /// Who it was sent to.
+    pub dst: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// The capture agent's id. HEP3 rev. 37, chunk 0x000c.
+    pub agent_id: u32,
+    /// The capture agent's name, if it sent one. Chunk 0x0013.
+    pub agent_name: Option<Box<str>>,
+    /// HEP protocol type, chunk 0x000b; 1 is SIP.
+    pub protocol_type: u8,
+    /// Correlation id, chunk 0x0011.
+    pub correlation_id: Option<Box<str>>,
+    /// The payload, octet for octet.
+    pub raw: Bytes,
+}
+
+/// The facts of a SIP message that are searched for and shown. Text that is not UTF-8 is shown with U+FFFD.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SipFacts {
+    /// Request method; for a reply that of its CSeq (RFC 3261 §8.1.1.5).
+    pub method: Option<String>,
+    /// Status code of a reply, 100 to 699.
+    pub status: Option<u16>,
+    /// Reason phrase of a reply.
+    pub reason: Option<String>,
+    /// CSeq number.
+    pub cseq: Option<u32>,
+    /// Call-ID.
+    pub call_id: Option<String>,
+    /// User part of the From URI.
+    pub from_user: Option<String>,
+    /// From tag.
+    pub from_tag: Option<String>,
+    /// User part of the To URI.
+    pub to_user: Option<String>,
+    /// To tag.
+    pub to_tag: Option<String>,
+    /// Request-URI of a request.
+    pub request_uri: Option<String>,
+    /// User-Agent, or Server.
+    pub user_agent: Option<String>,
+    /// Branch of the topmost Via: the transaction key (RFC 3261 §17.2.3).
+    pub branch: Option<String>,
+}
+
+/// A captured message with the facts read out of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Where it is stored; all zero before that.
+    pub id: MessageId,
+    /// As captured.
+    pub captured: Captured,
+    /// What it turned out to be.
+    pub kind: Kind,
+    /// Its SIP facts; all `None` where it isn't SIP.
+    pub sip: SipFacts,
+}
+
+impl Message {
+    /// Reads the facts out of a captured message. Never fails: what cannot be read stays `None`.
+    #[must_use]
+    pub fn read(id: MessageId, captured: Captured) -> Self {
+        if captured.protocol_type != PROTOCOL_SIP {
+            return Self { id, captured, kind: Kind::Other, sip: SipFacts::default() };
+        }
+        let (kind, sip) = match sip::parse(&captured.raw) {
+            Ok(message) => facts(&message),
+            // A Call-ID line may still be readable, and ties the fragment to its call.
+            Err(_) => (
+                Kind::Malformed,
+                SipFacts { call_id: sip::call_id(&captured.raw).map(text), ..SipFacts::default() },
+            ),
+        };
+        Self { id, captured, kind, sip }
+    }
+
+    /// The order in which messages are listed: by time of capture, then by place in the store.
+    #[must_use]
+    pub fn order(&self) -> (i64, MessageId) {
+        (self.captured.captured_at_us, self.id)
+    }
+}
+
+fn facts(message: &sip::Message<'_>) -> (Kind, SipFacts) {
+    let cseq = message.cseq();
+    let from = message.from();
+    let to = message.to();
+    let mut facts = SipFacts {
+        cseq: cseq.as_ref().map(|c| c.number),
+        call_id: message.call_id().map(text),
+        from_user: from.as_ref().and_then(|p| p.user).map(text),
+        from_tag: from.as_ref().and_then(|p| p.tag).map(text),
+        to_user: to.as_ref().and_then(|p| p.user).map(text),
+        to_tag: to.as_ref().and_then(|p| p.tag).map(text),
+        user_agent: message.user_agent().map(text),
+        branch: message.branch().map(text),
+        ..SipFacts::default()
+    };
+    let kind = match message.start() {
+        sip::StartLine::Request { method, uri } => {
+            facts.method = Some(text(method));
+            facts.request_uri = Some(text(uri));
+            Kind::Request
+        }
+        sip::StartLine::Reply { status, reason } => {
+            facts.method = cseq.map(|c| text(c.method));
+            facts.status = Some(status);
+            facts.reason = Some(text(reason));
+            Kind::Reply
+        }
+    };
+    (kind, facts)
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}

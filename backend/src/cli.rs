@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Overrides};
+use crate::telemetry::log;
+use crate::{api, databases, serve};
+
+/// SIP capture: takes HEP, stores it, and shows calls and sessions.
+#[derive(Debug, Parser)]
+#[command(name = "siplens", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take HEP, and serve engineers and customers, until stopped.
+    Serve,
+    /// Read the configuration as a start would, and say what is wrong with it.
+    CheckConfig,
+    /// Engineers who may log in.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens for programs that use the API.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print the API's OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a user, who from then on must log in. The password is asked for.
+    Add {
+        /// Name to log in with.
+        name: String,
+        /// Read the password from standard input, one line.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List all users.
+    List,
+    /// Remove a user.
+    Remove {
+        /// Name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it: this once, it is not kept in clear.
+    Add {
+        /// What it is for.
+        name: String,
+    },
+    /// List all tokens by name.
+    List,
+    /// Remove a token.
+    Remove {
+        /// Name.
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Settings {
+    /// Configuration file (TOML); without one, the defaults.
+    #[arg(long, global = true, env = "SIPLENS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the spool and the embedded store.
+    #[arg(long, global = true, env = "SIPLENS_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where HEP is taken, UDP and TCP; port 0 picks a free one.
+    #[arg(long, global = true, env = "SIPLENS_HEP_LISTEN", value_name = "ADDRESS:PORT")]
+    hep_listen: Option<SocketAddr>,
+    /// Where engineers' UI and API are served.
+    #[arg(long, global = true, env = "SIPLENS_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
+    http_listen: Option<SocketAddr>,
+    /// Where customer links are served.
+    #[arg(long, global = true, env = "SIPLENS_CUSTOMER_LISTEN", value_name = "ADDRESS:PORT")]
+    customer_listen: Option<SocketAddr>,
+    /// PostgreSQL URL; "" for the embedded store.
+    #[arg(long, global = true, env = "SIPLENS_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// What stopped it, for a person to read.
+    pub fn run(self) -> Result<()> {
+        if matches!(self.command, Command::Openapi) {
+            return print(&api::openapi().to_pretty_json()?);
+        }
+        let Settings { config: path, data_dir, hep_listen, http_listen, customer_listen, database_url } =
+            self.settings;
+        let overrides = Overrides { data_dir, hep_listen, http_listen, customer_listen, database_url };
+        let config = Config::load(path.as_deref(), overrides)?;
+        log::start(&config.log);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        match self.command {
+            Command::Serve => runtime.block_on(serve::serve(&config)),
+            Command::User(command) => runtime.block_on(user(&config, command)),
+            Command::Token(command) => runtime.block_on(token(&config, command)),
+            Command::CheckConfig | Command::Openapi => print("the configuration is valid"),
+        }
+    }
+}
+
+async fn user(config: &Config, command: UserCommand) -> Result<()> {
+    let accounts = databases::accounts(config).await?;
+    match command {
+        UserCommand::Add { name, password_stdin } => {
+            let password = read_password(password_stdin)?;
+            accounts.add_user(&name, &password).await?;
+            print(&format!("user {name} can log in"))
+        }
+        UserCommand::List => accounts.users().await?.iter().try_for_each(|user| print(&user.name)),
+        UserCommand::Remove { name } => {
+            ensure!(accounts.remove_user(&name).await?, "no user {name}");
+            print(&format!("user {name} is removed"))
+        }
+    }
+}
+
+async fn token(config: &Config, command: TokenCommand) -> Result<()> {
+    let accounts = databases::accounts(config).await?;
+    match command {
+        TokenCommand::Add { name } => print(&accounts.add_token(&name).await?),
+        TokenCommand::List => accounts.tokens().await?.iter().try_for_each(|token| print(&token.name)),
+        TokenCommand::Remove { name } => {
+            ensure!(accounts.remove_token(&name).await?, "no token {name}");
+            print(&format!("token {name} is removed"))
+        }
+    }
+}
+
+fn read_password(from_stdin: bool) -> Result<String> {
+    if from_stdin || !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).context("standard input")?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("Password: ")?;
+    ensure!(password == rpassword::prompt_password("Once more: ")?, "the two passwords differ");
+    Ok(password)
+}
+
+/// Prints a line to standard output. A closed pipe is not an error.
+pub fn print(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,337 @@
+//! Settings: `default.toml` holds every key with its meaning and default, a file changes some, flags and environment
+//! override the file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// Every setting, documented.
+pub const DEFAULTS: &str = include_str!("../default.toml");
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Where files are kept.
+    pub data: Data,
+    /// Ingest.
+    pub hep: Hep,
+    /// The engineers' listener.
+    pub http: Http,
+    /// The customers' listener.
+    pub customer: Customer,
+    /// Which store.
+    pub database: Database,
+    /// The queue between ingest and store.
+    pub spool: Spool,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Where files are kept.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Data {
+    /// The folder.
+    pub dir: PathBuf,
+}
+
+/// Ingest of HEP.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Hep {
+    /// UDP and TCP address.
+    pub listen: SocketAddr,
+    /// Receive buffer asked for, octets.
+    pub udp_buffer_bytes: usize,
+    /// TCP connections at a time.
+    pub tcp_connections: usize,
+    /// Idle TCP connections are closed after so many seconds; 0 never.
+    pub tcp_idle_seconds: u64,
+    /// Bound on an inflated payload, octets.
+    pub inflated_bytes: usize,
+}
+
+/// The engineers' listener.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Http {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// How browsers reach it; empty for `listen`.
+    pub public_url: String,
+}
+
+/// The customers' listener.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Customer {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// How customers reach it; empty for `listen`.
+    pub public_url: String,
+    /// Origins that may frame it.
+    pub frame_ancestors: Vec<String>,
+    /// Longest life of a link, seconds.
+    pub link_max_seconds: u64,
+}
+
+/// Which store.
+#[derive(Clone, Deserialize)]
+pub struct Database {
+    /// Empty for SQLite, or a PostgreSQL URL.
+    pub url: String,
+    /// Size of the PostgreSQL pool.
+    pub connections: u32,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = if self.url.is_empty() { "" } else { "***" };
+        f.debug_struct("Database").field("url", &url).field("connections", &self.connections).finish()
+    }
+}
+
+/// The queue between ingest and store.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spool {
+    /// Bound on disk, octets.
+    pub max_bytes: u64,
+    /// Size of a segment, octets.
+    pub segment_bytes: u64,
+    /// Longest wait for a sync, ms.
+    pub sync_milliseconds: u64,
+    /// Longest wait for a flush, ms.
+    pub flush_milliseconds: u64,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Log {
+    /// Least level.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: String,
+}
+
+/// What flags and environment set.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--hep-listen`
+    pub hep_listen: Option<SocketAddr>,
+    /// `--http-listen`
+    pub http_listen: Option<SocketAddr>,
+    /// `--customer-listen`
+    pub customer_listen: Option<SocketAddr>,
+    /// `--database-url`
+    pub database_url: Option<String>,
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It isn't TOML.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// Which file.
+        place: String,
+        /// Where and why.
+        message: String,
+    },
+    /// Keys or values are wrong; all of them are listed.
+    #[error("{place}:\n{}", mistakes.iter().map(|m| format!("  {m}")).collect::<Vec<_>>().join("\n"))]
+    Mistakes {
+        /// Which file.
+        place: String,
+        /// One line each.
+        mistakes: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads the file, if one is given, over the defaults, and applies the overrides.
+    ///
+    /// # Errors
+    /// When the file is missing or not TOML, has unknown keys, or a value is out of its range; with all mistakes.
+    pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        let place = path.map_or_else(|| "settings".to_owned(), |p| p.display().to_string());
+        let mut config = Self::parse(&place, &text)?;
+        let Overrides { data_dir, hep_listen, http_listen, customer_listen, database_url } = overrides;
+        config.data.dir = data_dir.unwrap_or(config.data.dir);
+        config.hep.listen = hep_listen.unwrap_or(config.hep.listen);
+        config.http.listen = http_listen.unwrap_or(config.http.listen);
+        config.customer.listen = customer_listen.unwrap_or(config.customer.listen);
+        config.database.url = database_url.unwrap_or(config.database.url);
+        let mistakes = config.mistakes();
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes { place, mistakes }) }
+    }
+
+    fn parse(place: &str, text: &str) -> Result<Self, ConfigError> {
+        let read = |place: &str, text: &str| {
+            text.parse::<Table>()
+                .map_err(|error| ConfigError::Syntax { place: place.to_owned(), message: error.to_string() })
+        };
+        let mut settings = read("default.toml", DEFAULTS)?;
+        let mut mistakes = Vec::new();
+        merge(&mut settings, read(place, text)?, "", &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(ConfigError::Mistakes { place: place.to_owned(), mistakes });
+        }
+        for section in ["hep", "http", "customer"] {
+            let listen = settings.get(section).and_then(|table| table.get("listen")).and_then(Value::as_str);
+            if let Some(address) = listen.filter(|text| text.parse::<SocketAddr>().is_err()) {
+                mistakes.push(format!("{section}.listen: expected address:port, found {address:?}"));
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(ConfigError::Mistakes { place: place.to_owned(), mistakes });
+        }
+        settings.try_into().map_err(|error: toml::de::Error| ConfigError::Mistakes {
+            place: place.to_owned(),
+            mistakes: vec![error.message().to_owned()],
+        })
+    }
+
+    /// Values that are out of their range.
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut rule = |kept: bool, text: String| {
+            if !kept {
+                mistakes.push(text);
+            }
+        };
+        let within = |value: u64, least: u64, most: u64| (least..=most).contains(&value);
+        let ranges = [
+            ("hep.udp_buffer_bytes", self.hep.udp_buffer_bytes as u64, 65_536, 1 << 31),
+            ("hep.tcp_connections", self.hep.tcp_connections as u64, 1, 1_000_000),
+            ("hep.inflated_bytes", self.hep.inflated_bytes as u64, 65_536, 16 << 20),
+            ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
+            ("database.connections", u64::from(self.database.connections), 2, 1000),
+            ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
+            ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
+            ("spool.flush_milliseconds", self.spool.flush_milliseconds, 50, 60_000),
+        ];
+        for (key, value, least, most) in ranges {
+            rule(within(value, least, most), format!("{key}: expected {least} to {most}, found {value}"));
+        }
+        rule(
+            self.spool.max_bytes >= 2 * self.spool.segment_bytes,
+            format!("spool.max_bytes: expected at least two segments, found {}", self.spool.max_bytes),
+        );
+        let url = &self.database.url;
+        rule(
+            url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://"),
+            "database.url: expected \"\" or postgres://…, found something else".to_owned(),
+        );
+        for (key, url) in
+            [("http.public_url", &self.http.public_url), ("customer.public_url", &self.customer.public_url)]
+        {
+            let web = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            rule(
+                url.is_empty() || web.is_some_and(|host| !host.is_empty() && !host.ends_with('/')),
+                format!("{key}: expected \"\" or https://host without a / at its end, found {url:?}"),
+            );
+        }
+        for origin in &self.customer.frame_ancestors {
+            let plain = origin.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b','));
+            rule(
+                plain
+                    && (origin.starts_with("https://")
+                        || origin.starts_with("http://")
+                        || origin == "'self'"),
+                format!("customer.frame_ancestors: expected https://host[:port] or 'self', found {origin:?}"),
+            );
+        }
+        rule(
+            ["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()),
+            format!("log.level: expected error, warn, info, debug or trace, found {:?}", self.log.level),
+        );
+        rule(
+            ["text", "json"].contains(&self.log.format.as_str()),
+            format!("log.format: expected text or json, found {:?}", self.log.format),
+        );
+        mistakes
+    }
+}
+
+/// Lays a file's values over the defaults; keys without a default, and values of another type, are mistakes.
+fn merge(defaults: &mut Table, file: Table, prefix: &str, mistakes: &mut Vec<String>) {
+    for (key, value) in file {
+        let name = format!("{prefix}{key}");
+        match (defaults.get_mut(&key), value) {
+            (None, _) => mistakes.push(format!("{name}: no such key")),
+            (Some(Value::Table(table)), Value::Table(file)) => {
+                merge(table, file, &format!("{name}."), mistakes)
+            }
+            (Some(default), value) if default.same_type(&value) => *default = value,
+            (Some(default), value) => {
+                mistakes.push(format!("{name}: expected {}, found {}", default.type_str(), value.type_str()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> String {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("write it");
+        Config::load(Some(file.path()), Overrides::default()).expect_err("a mistake").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_listen_on_loopback_only() {
+        let config = Config::load(None, Overrides::default()).expect("the defaults");
+        for address in [config.hep.listen, config.http.listen, config.customer.listen] {
+            assert!(address.ip().is_loopback());
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text =
+            mistakes("[hep]\nlisten = \"0.0.0.0:9060\"\nbuffer = 3\n[spol]\nx = 1\n[http]\nlisten = 5\n");
+        for line in
+            ["hep.buffer: no such key", "spol: no such key", "http.listen: expected string, found integer"]
+        {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_named() {
+        let text = mistakes("[hep]\nlisten = \"nowhere\"\n[http]\nlisten = \":9080\"\n");
+        assert!(text.contains("hep.listen: expected address:port, found \"nowhere\""), "{text}");
+        assert!(text.contains("http.listen: expected address:port, found \":9080\""), "{text}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_the_range() {
+        let text =
+            mistakes("[spool]\nsync_milliseconds = 0\n[customer]\nframe_ancestors = [\"*; script-src *\"]\n");
+        assert!(text.contains("spool.sync_milliseconds: expected 1 to 1000, found 0"), "{text}");
+        assert!(text.contains("customer.frame_ancestors"), "{text}");
+    }
+
+    #[test]
+    fn a_password_in_the_database_url_is_not_printed() {
+        let overrides =
+            Overrides { database_url: Some("postgres://u:secret@h/d".into()), ..Overrides::default() };
+        let config = Config::load(None, overrides).expect("valid");
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,78 @@
+//! A spooled record → a message.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
+use crate::spool::Record;
+
+/// HEP's protocol number for TLS and WebSocket, where the agent tells no more. Chunk 0x0002, as Kamailio sends it.
+const PROTOCOL_TLS_OR_WS: u8 = 22;
+
+/// A record cannot be read. Ingest refuses what can't, so this is one of an older version or of a damaged disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It isn't HEP.
+    #[error(transparent)]
+    Hep(#[from] hep::DecodeError),
+    /// Its payload does not inflate.
+    #[error(transparent)]
+    Inflate(#[from] hep::InflateError),
+}
+
+/// Reads a record; a compressed payload may inflate to so many octets.
+///
+/// # Errors
+/// When it is not HEP, or its payload does not inflate.
+pub fn decode(record: &Record, inflated_bytes: usize) -> Result<Message, DecodeError> {
+    let packet = hep::decode(&record.hep)?;
+    let payload = packet.payload.inflate(inflated_bytes)?;
+    let captured = Captured {
+        captured_at_us: captured_at_us(&packet).unwrap_or(record.received_at_us),
+        src: address(packet.src_ip, packet.src_port),
+        dst: address(packet.dst_ip, packet.dst_port),
+        transport: transport(&packet),
+        agent_id: packet.agent_id.unwrap_or(0),
+        agent_name: text(packet.agent_name),
+        protocol_type: packet.protocol_type.unwrap_or(PROTOCOL_SIP),
+        correlation_id: text(packet.correlation_id),
+        raw: Bytes::copy_from_slice(&payload),
+    };
+    Ok(Message::read(MessageId::default(), captured))
+}
+
+/// When the agent saw the message. HEP1 does not say, and some agents send zeros.
+fn captured_at_us(packet: &hep::Packet<'_>) -> Option<i64> {
+    let time = packet.time.filter(|time| time.seconds > 0)?;
+    Some(i64::from(time.seconds) * 1_000_000 + i64::from(time.microseconds.min(999_999)))
+}
+
+fn address(ip: Option<IpAddr>, port: Option<u16>) -> SocketAddr {
+    SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.unwrap_or(0))
+}
+
+fn transport(packet: &hep::Packet<'_>) -> Transport {
+    if let Some(transport) = packet.transport {
+        return match transport {
+            hep::Transport::Udp => Transport::Udp,
+            hep::Transport::Tcp => Transport::Tcp,
+            hep::Transport::Tls => Transport::Tls,
+            hep::Transport::Sctp => Transport::Sctp,
+            hep::Transport::Ws => Transport::Ws,
+            hep::Transport::Wss => Transport::Wss,
+        };
+    }
+    match packet.ip_protocol {
+        Some(6) => Transport::Tcp,
+        Some(132) => Transport::Sctp,
+        Some(PROTOCOL_TLS_OR_WS) => Transport::Tls,
+        _ => Transport::Udp,
+    }
+}
+
+fn text(octets: Option<&[u8]>) -> Option<Box<str>> {
+    let text = String::from_utf8_lossy(octets?);
+    let text = text.trim_matches('\0').trim();
+    (!text.is_empty()).then(|| text.into())
+}

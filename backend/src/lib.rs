@@ -1,0 +1,21 @@
+#![forbid(unsafe_code)]
+//! The Siplens backend, in the order in which data flows: `ingest` → `decode` → `spool` → `store`, then `search` → `api`
+//! for engineers and `search` → `customer` for their customers. `call` holds what messages mean and is used by all.
+
+pub mod accounts;
+pub mod api;
+pub mod assets;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod customer;
+pub mod databases;
+pub mod decode;
+pub mod export;
+pub mod flush;
+pub mod ingest;
+pub mod search;
+pub mod serve;
+pub mod spool;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,413 @@
+//! Finds messages, calls and sessions in a store.
+//!
+//! A search picks the narrowest key that its filter allows, walks the slices of that key, reads their messages and
+//! filters those. What it lists is exact and newest first; where a search runs into its time limit it says so
+//! (`partial`) and gives a cursor from which it can go on.
+
+mod cursor;
+pub mod filter;
+pub mod scope;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::call::Call;
+use crate::call::message::{Message, MessageId};
+use crate::call::summary::Summary;
+use crate::store::slice::MAX_SPAN_US;
+use crate::store::{Key, Store, StoreError, StoredSlice, Walk};
+
+use cursor::{CallCursor, MessageCursor};
+use filter::Filter;
+use scope::Scope;
+
+/// How many slices are taken from the store at once.
+const BATCH: u32 = 512;
+
+/// How long a search looks before it answers with what it has.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many messages of one call are read at most; the newest.
+const MAX_CALL_MESSAGES: usize = 10_000;
+
+/// Where a page starts and how long it is.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What `next_cursor` of the page before said.
+    pub cursor: Option<String>,
+    /// At most so many items, 1 to 1,000.
+    pub limit: usize,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next_cursor: Option<String>,
+    /// Whether something that belongs here may be missing: the time limit was reached, or a part of the store is
+    /// damaged.
+    pub partial: bool,
+}
+
+/// What a session comes to.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its correlation id.
+    pub correlation_id: String,
+    /// How many messages carry it.
+    pub messages: u64,
+    /// How many calls.
+    pub calls: u64,
+    /// Time of the first message, µs since the epoch.
+    pub first_seen_us: i64,
+    /// Time of the last message, µs since the epoch.
+    pub last_seen_us: i64,
+    /// Calls by outcome.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Calls by final status.
+    pub responses: BTreeMap<u16, u64>,
+}
+
+/// A search could not be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The cursor is not one that this list gave.
+    #[error("cursor: not one of this list")]
+    Cursor,
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The times that a search is held to, µs since the epoch, both inclusive.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Window {
+    /// Not before.
+    pub since_us: Option<i64>,
+    /// Not after.
+    pub until_us: Option<i64>,
+}
+
+/// Searches a store: everything in it, so for operators only. Customers get a [`scope::Scoped`] one.
+#[derive(Clone)]
+pub struct Search {
+    store: Arc<dyn Store>,
+    scope: Option<Scope>,
+}
+
+/// Slices as a walk brought them, read.
+struct Step {
+    slices: Vec<ReadSlice>,
+    damaged: bool,
+    /// Where the next step goes on; `None` at the end of the walk.
+    next: Option<(i64, i64)>,
+}
+
+struct ReadSlice {
+    place: (i64, i64),
+    messages: Vec<Message>,
+}
+
+impl Search {
+    /// Searches this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, scope: None }
+    }
+
+    /// Answers when the store can be read.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub async fn ready(&self) -> Result<(), SearchError> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// The messages that meet the filter, newest first.
+    ///
+    /// # Errors
+    /// When the cursor is not of this list, or the store is away.
+    pub async fn messages(&self, filter: &Filter, page: &Page) -> Result<Listing<Message>, SearchError> {
+        let before = page.cursor.as_deref().map(MessageCursor::decode).transpose()?;
+        let mut walk = walk_for(filter);
+        if let Some(before) = before {
+            walk.first_until_us =
+                Some(walk.first_until_us.map_or(before.captured_at_us, |t| t.min(before.captured_at_us)));
+        }
+        let deadline = Instant::now() + TIME_LIMIT;
+        let mut found: Vec<Message> = Vec::new();
+        let mut partial = false;
+        loop {
+            let step = self.step(&mut walk).await?;
+            partial |= step.damaged;
+            let messages = step.slices.into_iter().flat_map(|slice| slice.messages);
+            found.extend(
+                messages.filter(|m| before.is_none_or(|b| m.order() < b.order()) && filter.accepts(m)),
+            );
+            found.sort_unstable_by_key(|m| std::cmp::Reverse(m.order()));
+            found.truncate(page.limit + 1);
+            let Some((first_us, _)) = step.next else { break };
+            // Whatever the rest of the walk brings is not newer than this.
+            let newest_unseen_us = first_us.saturating_add(MAX_SPAN_US);
+            if found.get(page.limit).is_some_and(|last| last.captured_at_us() > newest_unseen_us) {
+                break;
+            }
+            if Instant::now() > deadline {
+                found.retain(|m| m.captured_at_us() > newest_unseen_us);
+                if found.len() <= page.limit {
+                    let next = MessageCursor::just_after(newest_unseen_us);
+                    return Ok(Listing { items: found, next_cursor: Some(next.encode()), partial: true });
+                }
+                break;
+            }
+        }
+        let more = found.len() > page.limit;
+        found.truncate(page.limit);
+        let next_cursor = found.last().filter(|_| more).map(|m| MessageCursor::at(m).encode());
+        Ok(Listing { items: found, next_cursor, partial })
+    }
+
+    /// The calls of which a message meets the filter, the newest first by their first message that the filter's key
+    /// and time range allow. `from_user` and `to_user` are those of the call: who called, who was called.
+    ///
+    /// # Errors
+    /// When the cursor is not of this list, or the store is away.
+    pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
+        let mut walk = walk_for(filter);
+        walk.after = page.cursor.as_deref().map(CallCursor::decode).transpose()?.map(|c| c.place);
+        let deadline = Instant::now() + TIME_LIMIT;
+        let mut found: Vec<Call> = Vec::new();
+        // Calls met so far, and the slice at which each is listed.
+        let mut met: HashMap<String, (i64, i64)> = HashMap::new();
+        let mut partial = false;
+        let mut last_place = None;
+        loop {
+            let step = self.step(&mut walk).await?;
+            partial |= step.damaged;
+            for slice in &step.slices {
+                if found.len() == page.limit {
+                    let next_cursor = last_place.map(|place| CallCursor { place }.encode());
+                    return Ok(Listing { items: found, next_cursor, partial });
+                }
+                last_place = Some(slice.place);
+                let Some(call_id) = slice.messages.first().and_then(|m| m.sip.call_id.as_deref()) else {
+                    continue;
+                };
+                // Listed at another slice: an older one, which is still to come.
+                if met.get(call_id).is_some_and(|place| *place != slice.place) {
+                    continue;
+                }
+                let (place, call) = self.meet(call_id, slice, filter).await?;
+                if place == slice.place {
+                    found.extend(call);
+                }
+                met.insert(call_id.to_owned(), place);
+            }
+            if step.next.is_none() {
+                return Ok(Listing { items: found, next_cursor: None, partial });
+            }
+            if Instant::now() > deadline {
+                let next_cursor = step.next.map(|place| CallCursor { place }.encode());
+                return Ok(Listing { items: found, next_cursor, partial: true });
+            }
+        }
+    }
+
+    /// A call that a walk met at this slice: where in the walk it is listed, and the call if it meets the filter.
+    async fn meet(
+        &self,
+        call_id: &str,
+        slice: &ReadSlice,
+        filter: &Filter,
+    ) -> Result<((i64, i64), Option<Call>), SearchError> {
+        let slices = self.slices_of_call(call_id).await?;
+        let visible = filter.narrowest().1;
+        let place = slices
+            .0
+            .iter()
+            .filter(|s| s.messages.iter().any(|m| visible.accepts(m)))
+            .map(|s| s.place)
+            .min()
+            .unwrap_or(slice.place);
+        let call = join(call_id, slices);
+        let of_messages = Filter { from_user: None, to_user: None, ..filter.clone() };
+        let meets = call.messages.iter().any(|m| of_messages.accepts(m)) && {
+            let summary = Summary::read(&call);
+            let same = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+            same(&filter.from_user, &summary.from_user) && same(&filter.to_user, &summary.to_user)
+        };
+        Ok((place, meets.then_some(call)))
+    }
+
+    /// One call: every message with this Call-ID, and this correlation id if one is given, in the window. `None` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn call(
+        &self,
+        call_id: &str,
+        correlation_id: Option<&str>,
+        window: Window,
+    ) -> Result<Option<Call>, SearchError> {
+        let mut call = join(call_id, self.slices_of_call(call_id).await?);
+        let filter = Filter {
+            correlation_id: correlation_id.map(str::to_owned),
+            since_us: window.since_us,
+            until_us: window.until_us,
+            ..Filter::default()
+        };
+        call.messages.retain(|m| filter.accepts(m));
+        Ok((!call.messages.is_empty()).then_some(call))
+    }
+
+    /// What the session with this correlation id comes to in the window; `None` where nothing carries it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn session(
+        &self,
+        correlation_id: &str,
+        window: Window,
+    ) -> Result<Option<Session>, SearchError> {
+        let filter = Filter {
+            correlation_id: Some(correlation_id.to_owned()),
+            since_us: window.since_us,
+            until_us: window.until_us,
+            ..Filter::default()
+        };
+        let mut session = Session {
+            correlation_id: correlation_id.to_owned(),
+            messages: 0,
+            calls: 0,
+            first_seen_us: i64::MAX,
+            last_seen_us: i64::MIN,
+            outcomes: BTreeMap::new(),
+            responses: BTreeMap::new(),
+        };
+        let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
+        let mut walk = walk_for(&filter);
+        loop {
+            let step = self.step(&mut walk).await?;
+            for mut message in step.slices.into_iter().flat_map(|slice| slice.messages) {
+                if !filter.accepts(&message) {
+                    continue;
+                }
+                session.messages += 1;
+                session.first_seen_us = session.first_seen_us.min(message.captured_at_us());
+                session.last_seen_us = session.last_seen_us.max(message.captured_at_us());
+                if let Some(call_id) = message.sip.call_id.clone() {
+                    // A session can hold a hundred thousand calls: only the facts are kept in memory.
+                    message.captured.raw = Bytes::new();
+                    calls.entry(call_id).or_default().push(message);
+                }
+            }
+            if step.next.is_none() {
+                break;
+            }
+        }
+        for (call_id, mut messages) in calls {
+            messages.sort_unstable_by_key(Message::order);
+            let summary = Summary::read(&Call { call_id, messages, partial: false });
+            session.calls += 1;
+            *session.outcomes.entry(summary.outcome.as_str()).or_default() += 1;
+            if let Some(status) = summary.final_status {
+                *session.responses.entry(status).or_default() += 1;
+            }
+        }
+        Ok((session.messages > 0).then_some(session))
+    }
+
+    /// All slices of a call, and whether there are more or some could not be read.
+    async fn slices_of_call(&self, call_id: &str) -> Result<(Vec<ReadSlice>, bool), SearchError> {
+        let mut walk = Walk { key: Some(Key::call(call_id)), limit: BATCH, ..Walk::default() };
+        let mut slices = Vec::new();
+        let mut count = 0;
+        let mut partial = false;
+        loop {
+            let step = self.step(&mut walk).await?;
+            partial |= step.damaged;
+            for mut slice in step.slices {
+                slice.messages.retain(|m| m.sip.call_id.as_deref() == Some(call_id));
+                count += slice.messages.len();
+                slices.push(slice);
+            }
+            if step.next.is_none() {
+                return Ok((slices, partial));
+            }
+            if count >= MAX_CALL_MESSAGES {
+                return Ok((slices, true));
+            }
+        }
+    }
+
+    /// Takes the next slices of a walk and moves it on. The one place where messages come from: what the scope does
+    /// not allow ends here.
+    async fn step(&self, walk: &mut Walk) -> Result<Step, SearchError> {
+        let stored = self.store.walk(walk).await?;
+        let full = stored.len() >= walk.limit as usize;
+        let next = stored.last().filter(|_| full).map(StoredSlice::place);
+        walk.after = next.or(walk.after);
+        let mut step = Step { slices: Vec::with_capacity(stored.len()), damaged: false, next };
+        for slice in stored {
+            match slice.messages() {
+                Ok(mut messages) => {
+                    if let Some(scope) = &self.scope {
+                        messages.retain(|m| scope.accepts(m));
+                    }
+                    step.slices.push(ReadSlice { place: slice.place(), messages });
+                }
+                Err(error) => {
+                    tracing::error!(slice.id, %error, "a damaged slice is left out");
+                    step.damaged = true;
+                }
+            }
+        }
+        Ok(step)
+    }
+}
+
+/// The walk over the narrowest key that the filter allows.
+fn walk_for(filter: &Filter) -> Walk {
+    Walk {
+        key: filter.narrowest().0,
+        first_since_us: filter.since_us.map(|t| t.saturating_sub(MAX_SPAN_US)),
+        first_until_us: filter.until_us,
+        after: None,
+        limit: BATCH,
+    }
+}
+
+fn join(call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
+    let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
+    messages.sort_unstable_by_key(Message::order);
+    Call { call_id: call_id.to_owned(), messages, partial }
+}
+
+impl Message {
+    fn captured_at_us(&self) -> i64 {
+        self.captured.captured_at_us
+    }
+}
+
+impl StoredSlice {
+    fn place(&self) -> (i64, i64) {
+        (self.first_us, self.id)
+    }
+}
+
+impl MessageCursor {
+    fn at(message: &Message) -> Self {
+        Self { captured_at_us: message.captured_at_us(), id: message.id }
+    }
+
+    /// Everything captured at that time or before is still to come.
+    fn just_after(captured_at_us: i64) -> Self {
+        Self { captured_at_us, id: MessageId { slice: i64::MAX, index: u32::MAX } }
+    }
+}

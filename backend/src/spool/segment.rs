@@ -1,0 +1,268 @@
+//! A segment's octets; `spool.rs` has the format.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::Record;
+
+const MAGIC: [u8; 8] = *b"SLSPOOL\n";
+const VERSION: u32 = 1;
+
+/// Octets of a segment's header: where its first record begins.
+pub(super) const HEADER_LEN: u64 = 24;
+
+/// Octets before a record's body: length and CRC.
+pub(super) const PREFIX_LEN: usize = 8;
+
+/// Longest body of a record, octets: far more than a HEP packet can have, and a bound on what recovery believes.
+pub const MAX_RECORD_LEN: usize = 1 << 20;
+
+/// Time, transport, family, port and an IPv4 address, with an empty packet after them.
+const MIN_RECORD_LEN: usize = 8 + 1 + 1 + 2 + 4;
+
+/// Where a segment is.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:020}.seg"))
+}
+
+/// A segment's number by its file's name; `None` for files of another kind.
+pub(super) fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    (digits.len() == 20).then(|| digits.parse().ok())?
+}
+
+/// The header of a segment.
+pub(super) fn header(number: u64) -> [u8; HEADER_LEN as usize] {
+    let mut header = [0; HEADER_LEN as usize];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..20].copy_from_slice(&number.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..20]);
+    header[20..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// What a header says.
+#[derive(Debug, PartialEq)]
+pub(super) enum HeaderIs {
+    /// That of the segment asked for.
+    Good,
+    /// Of a version that is not known.
+    Later(u32),
+    /// Incomplete, damaged, or of another segment.
+    Bad,
+}
+
+/// Reads a header.
+pub(super) fn check_header(octets: &[u8], expected: u64) -> HeaderIs {
+    let Some(found) = octets.first_chunk::<{ HEADER_LEN as usize }>() else { return HeaderIs::Bad };
+    let Some((magic, rest)) = found.split_first_chunk::<8>() else { return HeaderIs::Bad };
+    let Some((version, _)) = rest.split_first_chunk::<4>() else { return HeaderIs::Bad };
+    let version = u32::from_le_bytes(*version);
+    if *magic == MAGIC && version > VERSION {
+        return HeaderIs::Later(version);
+    }
+    if *found == header(expected) { HeaderIs::Good } else { HeaderIs::Bad }
+}
+
+/// The octets of a record before its packet: prefix, time, transport, peer.
+pub(super) struct Head {
+    octets: [u8; PREFIX_LEN + 28],
+    len: usize,
+}
+
+impl Head {
+    /// For this record; its CRC is computed here, over the packet too. `None` if the record is too long.
+    pub(super) fn new(record: &Record) -> Option<Self> {
+        let mut head = Self { octets: [0; PREFIX_LEN + 28], len: PREFIX_LEN };
+        head.put(&record.received_at_us.to_le_bytes());
+        let (family, port) = match record.peer {
+            SocketAddr::V4(peer) => (4, peer.port()),
+            SocketAddr::V6(peer) => (6, peer.port()),
+        };
+        head.put(&[record.transport.code(), family]);
+        head.put(&port.to_le_bytes());
+        match record.peer.ip() {
+            IpAddr::V4(ip) => head.put(&ip.octets()),
+            IpAddr::V6(ip) => head.put(&ip.octets()),
+        }
+        let body_len = head.len - PREFIX_LEN + record.hep.len();
+        let length = u32::try_from(body_len).ok().filter(|_| body_len <= MAX_RECORD_LEN)?.to_le_bytes();
+        let crc = crc32c::crc32c(&length);
+        let crc = crc32c::crc32c_append(crc, &head.octets[PREFIX_LEN..head.len]);
+        let crc = crc32c::crc32c_append(crc, &record.hep);
+        head.octets[..4].copy_from_slice(&length);
+        head.octets[4..PREFIX_LEN].copy_from_slice(&crc.to_le_bytes());
+        Some(head)
+    }
+
+    fn put(&mut self, octets: &[u8]) {
+        self.octets[self.len..self.len + octets.len()].copy_from_slice(octets);
+        self.len += octets.len();
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+/// What stands at the start of some octets.
+#[derive(Debug, PartialEq)]
+pub(super) enum Parsed {
+    /// A record, and the octets it takes.
+    Record(Record, usize),
+    /// The start of a record that takes so many octets in all.
+    Incomplete(usize),
+    /// No record, and no start of one.
+    Bad,
+}
+
+/// Reads one record.
+pub(super) fn parse(octets: &[u8]) -> Parsed {
+    let total = match check(octets) {
+        Ok(total) => total,
+        Err(parsed) => return parsed,
+    };
+    match read_body(&octets[PREFIX_LEN..total]) {
+        Some(record) => Parsed::Record(record, total),
+        None => Parsed::Bad,
+    }
+}
+
+/// Octets the record at the start of `octets` takes, if its length and CRC are right.
+pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed> {
+    let Some((length, rest)) = octets.split_first_chunk::<4>() else {
+        return Err(Parsed::Incomplete(PREFIX_LEN));
+    };
+    let body_len = u32::from_le_bytes(*length) as usize;
+    if !(MIN_RECORD_LEN..=MAX_RECORD_LEN).contains(&body_len) {
+        return Err(Parsed::Bad);
+    }
+    let total = PREFIX_LEN + body_len;
+    let Some((crc, rest)) = rest.split_first_chunk::<4>() else { return Err(Parsed::Incomplete(total)) };
+    let Some(body) = rest.get(..body_len) else { return Err(Parsed::Incomplete(total)) };
+    let expected = crc32c::crc32c_append(crc32c::crc32c(length), body);
+    if u32::from_le_bytes(*crc) == expected { Ok(total) } else { Err(Parsed::Bad) }
+}
+
+fn read_body(body: &[u8]) -> Option<Record> {
+    let (time, rest) = body.split_first_chunk::<8>()?;
+    let (&[transport, family, port0, port1], rest) = rest.split_first_chunk::<4>()?;
+    let (ip, hep) = match family {
+        4 => rest.split_first_chunk::<4>().map(|(ip, hep)| (IpAddr::from(*ip), hep))?,
+        6 => rest.split_first_chunk::<16>().map(|(ip, hep)| (IpAddr::from(*ip), hep))?,
+        _ => return None,
+    };
+    Some(Record {
+        received_at_us: i64::from_le_bytes(*time),
+        peer: SocketAddr::new(ip, u16::from_le_bytes([port0, port1])),
+        transport: hep::Transport::from_code(transport)?,
+        hep: hep.to_vec(),
+    })
+}
+
+/// Octets of the whole records at the start of `group`, as many as fit into `room`, and how many records that are. The
+/// group was encoded here, so its lengths are right.
+pub(super) fn whole_records(group: &[u8], room: u64) -> (usize, u64) {
+    let (mut end, mut records) = (0, 0);
+    while let Some(length) = group.get(end..).and_then(|rest| rest.first_chunk::<4>()) {
+        let next = end + PREFIX_LEN + u32::from_le_bytes(*length) as usize;
+        if next as u64 > room {
+            break;
+        }
+        end = next;
+        records += 1;
+    }
+    (end, records)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(record: &Record) -> Vec<u8> {
+        [Head::new(record).unwrap().octets(), &record.hep].concat()
+    }
+
+    fn records() -> impl Strategy<Value = Record> {
+        let transport = (0..hep::Transport::ALL.len()).prop_map(|at| hep::Transport::ALL[at]);
+        let hep = proptest::collection::vec(any::<u8>(), 0..300);
+        (any::<i64>(), any::<IpAddr>(), any::<u16>(), transport, hep).prop_map(
+            |(received_at_us, ip, port, transport, hep)| Record {
+                received_at_us,
+                peer: SocketAddr::new(ip, port),
+                transport,
+                hep,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn record_read_is_the_one_written(record in records(), rest in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let octets = encode(&record);
+            let total = octets.len();
+            prop_assert_eq!(parse(&[octets.clone(), rest].concat()), Parsed::Record(record, total));
+            for end in 0..total {
+                let incomplete = matches!(parse(&octets[..end]), Parsed::Incomplete(needed) if needed > end);
+                prop_assert!(incomplete);
+            }
+        }
+
+        #[test]
+        fn record_with_any_bit_flipped_is_bad(record in records(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
+            let mut octets = encode(&record);
+            let at = at.index(octets.len());
+            octets[at] ^= 1u8 << bit;
+            // A longer length may ask for octets that are not there; they will not make the CRC right either.
+            prop_assert!(!matches!(parse(&octets), Parsed::Record(..)));
+            octets.resize(octets.len() + 300, 0);
+            prop_assert!(!matches!(parse(&octets), Parsed::Record(..)));
+        }
+
+        #[test]
+        fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&octets);
+            let _ = check_header(&octets, 1);
+        }
+    }
+
+    #[test]
+    fn zeros_are_no_record() {
+        assert_eq!(parse(&[0; 64]), Parsed::Bad);
+    }
+
+    #[test]
+    fn record_longer_than_the_bound_is_not_encoded() {
+        let mut record = Record {
+            received_at_us: 0,
+            peer: ([127, 0, 0, 1], 9060).into(),
+            transport: hep::Transport::Udp,
+            hep: vec![0; MAX_RECORD_LEN - 16],
+        };
+        assert!(Head::new(&record).is_some());
+        record.hep.push(0);
+        assert!(Head::new(&record).is_none());
+    }
+
+    #[test]
+    fn header_of_another_segment_or_version_is_told_apart() {
+        assert_eq!(check_header(&header(7), 7), HeaderIs::Good);
+        assert_eq!(check_header(&header(7), 8), HeaderIs::Bad);
+        assert_eq!(check_header(&header(7)[..23], 7), HeaderIs::Bad);
+        let mut later = header(7);
+        later[8] = 2;
+        assert_eq!(check_header(&later, 7), HeaderIs::Later(2));
+    }
+
+    #[test]
+    fn names_lead_to_numbers_and_back() {
+        let path = path(Path::new("/spool"), 42);
+        assert_eq!(number(path.file_name().unwrap().to_str().unwrap()), Some(42));
+        for name in ["42.seg", "lock", "00000000000000000042.bad", "0000000000000000004x.seg"] {
+            assert_eq!(number(name), None);
+        }
+    }
+}

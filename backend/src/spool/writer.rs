@@ -1,0 +1,288 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::disk::{Disk, SegmentFile};
+use super::segment::{self, HEADER_LEN};
+use super::shared::{Group, Shared, lock};
+use super::{Position, Record, Refused, SpoolConfig, SpoolError, SpoolStats};
+
+/// First pause after a failed attempt; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The end of the spool that takes records in. It owns the thread that writes and syncs; dropping it is closing it.
+pub struct SpoolWriter {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), SpoolError>>>,
+}
+
+/// Offers records to the spool; cheap to clone.
+#[derive(Clone)]
+pub struct SpoolHandle {
+    shared: Arc<Shared>,
+}
+
+impl SpoolWriter {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        disk: impl Disk,
+        config: SpoolConfig,
+        next_segment: u64,
+    ) -> Result<Self, SpoolError> {
+        let dir = config.dir.clone();
+        let mut writing = WriteLoop {
+            shared: Arc::clone(&shared),
+            sync_interval: config.sync_interval,
+            sync_bytes: usize::try_from(config.sync_bytes).unwrap_or(usize::MAX),
+            segments: Segments {
+                disk,
+                segment_len: config.segment_len(),
+                dir: config.dir,
+                next: next_segment,
+                current: None,
+            },
+        };
+        let thread = std::thread::Builder::new().name("spool".into()).spawn(move || writing.run());
+        let thread = thread.map_err(SpoolError::io("start a thread for", dir))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A way to offer records.
+    #[must_use]
+    pub fn handle(&self) -> SpoolHandle {
+        SpoolHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<SpoolStats> {
+        Arc::clone(&self.shared.stats)
+    }
+
+    /// Takes no more records, and returns when those taken are synced.
+    ///
+    /// # Errors
+    /// When the disk does not take them; they are lost then.
+    pub fn close(mut self) -> Result<(), SpoolError> {
+        self.shared.close();
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for SpoolWriter {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(Ok(Err(error))) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!(%error, "the spool was dropped with records in it");
+        }
+    }
+}
+
+impl SpoolHandle {
+    /// Takes a record into memory; never waits for the disk. Refusals are counted.
+    ///
+    /// # Errors
+    /// When a bound is reached, or the spool is closed.
+    pub fn offer(&self, record: Record) -> Result<(), Refused> {
+        self.shared.offer(&record)
+    }
+
+    /// The end of what is synced: all before it outlives a crash.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        lock(&self.shared.extent).durable
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<SpoolStats> {
+        Arc::clone(&self.shared.stats)
+    }
+}
+
+/// What the thread does.
+struct WriteLoop<D> {
+    shared: Arc<Shared>,
+    sync_interval: Duration,
+    sync_bytes: usize,
+    segments: Segments<D>,
+}
+
+impl<D: Disk> WriteLoop<D> {
+    /// Writes group after group until the spool is closed and empty.
+    fn run(&mut self) -> Result<(), SpoolError> {
+        let mut group = Group::default();
+        while self.take_group(&mut group) {
+            self.write(&mut group)?;
+            // A burst must not keep its memory for ever.
+            group.octets.shrink_to(self.sync_bytes.saturating_mul(4));
+        }
+        Ok(())
+    }
+
+    /// Waits for a group to begin, and then until it is due or large enough. `false` when there will be none. `group`
+    /// is empty, and its memory is used for the next one.
+    fn take_group(&self, group: &mut Group) -> bool {
+        let pending = lock(&self.shared.pending);
+        let begun = self
+            .shared
+            .pending_changed
+            .wait_while(pending, |pending| pending.group.records == 0 && !pending.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if begun.group.records == 0 {
+            return false;
+        }
+        let (mut pending, _) = self
+            .shared
+            .pending_changed
+            .wait_timeout_while(begun, self.sync_interval, |pending| {
+                pending.group.octets.len() < self.sync_bytes && !pending.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut pending.group, group);
+        true
+    }
+
+    /// Makes a group durable, however often that has to be tried; after closing, once more.
+    fn write(&mut self, group: &mut Group) -> Result<(), SpoolError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let was_closed = lock(&self.shared.pending).closed;
+            let error = match self.segments.append(group, &self.shared) {
+                Ok(()) => {
+                    if self.shared.stats.disk_works() {
+                        tracing::info!("the spool can be written again");
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if was_closed {
+                let records = group.records + lock(&self.shared.pending).group.records;
+                return Err(SpoolError::Undrained { records, source: error });
+            }
+            if pause == FIRST_PAUSE {
+                tracing::error!(%error, "the spool cannot be written; what comes in is kept in memory");
+            }
+            self.shared.stats.disk_failed();
+            let pending = lock(&self.shared.pending);
+            let changed = &self.shared.pending_changed;
+            drop(changed.wait_timeout_while(pending, pause, |pending| !pending.closed));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// The segments as the writer sees them.
+struct Segments<D> {
+    disk: D,
+    dir: PathBuf,
+    segment_len: u64,
+    /// Number of the next one.
+    next: u64,
+    current: Option<Current>,
+}
+
+/// The segment that is appended to.
+struct Current {
+    number: u64,
+    file: Box<dyn SegmentFile>,
+    /// Its length, which is durable but for the header of a new one.
+    len: u64,
+}
+
+impl<D: Disk> Segments<D> {
+    /// Appends and syncs; of what is durable nothing is left in `group`, also after an error.
+    fn append(&mut self, group: &mut Group, shared: &Shared) -> io::Result<()> {
+        let mut from = 0;
+        let result = loop {
+            let rest = &group.octets[from..];
+            if rest.is_empty() {
+                break Ok(());
+            }
+            match self.append_piece(rest, shared) {
+                Ok((len, records)) => {
+                    from += len;
+                    group.records -= records;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        group.octets.drain(..from);
+        result
+    }
+
+    /// Appends as many records as the segment has room for, and syncs them: their octets, and how many they are.
+    fn append_piece(&mut self, group: &[u8], shared: &Shared) -> io::Result<(usize, u64)> {
+        let first = first_len(group);
+        let mut current = match self.current.take() {
+            Some(current) if current.len + first <= self.segment_len => current,
+            _ => self.begin(shared)?,
+        };
+        // A record longer than a segment has one for itself.
+        let room = self.segment_len.saturating_sub(current.len).max(first);
+        let (len, records) = segment::whole_records(group, room);
+        let piece = &group[..len];
+        if let Err(error) = current.file.append(piece).and_then(|()| current.file.sync()) {
+            lock(&shared.extent).active = None;
+            self.abandon(current, shared);
+            return Err(error);
+        }
+        let octets = len as u64;
+        current.len += octets;
+        shared.stats.disk_grew(octets);
+        let mut extent = lock(&shared.extent);
+        extent.grow(current.number, current.len);
+        let oldest = extent.oldest();
+        drop(extent);
+        shared.stats.set_oldest(oldest);
+        shared.stats.synced(records, octets);
+        shared.extent_changed.notify_all();
+        lock(&shared.pending).held_bytes -= octets;
+        self.current = Some(current);
+        Ok((len, records))
+    }
+
+    /// Leaves the current segment and makes the next one. Its header is synced with its first records.
+    fn begin(&mut self, shared: &Shared) -> io::Result<Current> {
+        lock(&shared.extent).active = None;
+        let number = self.next;
+        let path = segment::path(&self.dir, number);
+        let file = self.disk.create(&path)?;
+        let mut current = Current { number, file, len: HEADER_LEN };
+        shared.stats.disk_grew(HEADER_LEN);
+        if let Err(error) = current.file.append(&segment::header(number)) {
+            self.abandon(current, shared);
+            return Err(error);
+        }
+        self.next += 1;
+        Ok(current)
+    }
+
+    /// Leaves a segment after an error, without what may have been written behind its durable end. If nothing of it is
+    /// durable it goes, and its number is used again; should that fail too, creating it anew empties it.
+    fn abandon(&mut self, mut current: Current, shared: &Shared) {
+        if current.len > HEADER_LEN {
+            // Failing here is no matter while we run: readers stop at the durable length. After a restart the records
+            // behind it are read twice, or cut.
+            let _ = current.file.cut(current.len);
+        } else {
+            drop(current.file);
+            let _ = self.disk.remove(&segment::path(&self.dir, current.number));
+            shared.stats.disk_shrank(HEADER_LEN);
+            self.next = current.number;
+        }
+    }
+}
+
+/// Octets of the first record of a group.
+fn first_len(group: &[u8]) -> u64 {
+    let length = group.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
+    segment::PREFIX_LEN as u64 + u64::from(length)
+}

@@ -1,0 +1,122 @@
+//! Where messages live. A *slice* is the unit of storage: the messages of one call, under one correlation id, that
+//! one flush brought. Two stores, one behaviour: what a store must do is stated by [`Store`] and proved for each by
+//! the contract suite in `contract`.
+//!
+//! Every search is a *walk*: slices of one key (a Call-ID, a correlation id, a user, a host; or all of them), newest
+//! first message first. What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
+
+#[cfg(test)]
+mod contract;
+pub mod key;
+pub mod postgres;
+pub mod slice;
+pub mod sqlite;
+
+use async_trait::async_trait;
+
+pub use key::Key;
+pub use slice::{Slice, SliceError, StoredSlice};
+
+use crate::spool::Position;
+
+/// The slices of one flush, and the place in the spool that they reach to. Both are committed together, so a restart
+/// neither repeats nor loses a message.
+#[derive(Debug, Default)]
+pub struct Flush {
+    /// What to store.
+    pub slices: Vec<Slice>,
+    /// Everything in the spool before this is part of this flush or of an earlier one.
+    pub end: Position,
+}
+
+/// Which slices a walk visits, and from where. The order is `(first_us, id)`, descending.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Walk {
+    /// Only slices with this key; all where `None`.
+    pub key: Option<Key>,
+    /// Only slices whose first message is not older than this, µs since the epoch.
+    pub first_since_us: Option<i64>,
+    /// Only slices whose first message is not younger than this, µs since the epoch.
+    pub first_until_us: Option<i64>,
+    /// Only slices that come after this `(first_us, id)` in the order of the walk.
+    pub after: Option<(i64, i64)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Walk {
+    /// The walk in SQL, the same for every SQL store. Parameters: 1 and 2 the bounds of the first message's time, 3 and
+    /// 4 the place after which it begins, 5 the limit, and, where it has a key, 6 the key's hash.
+    const fn sql(&self) -> &'static str {
+        match self.key {
+            None => {
+                "select id, first_us, blob from slice
+                 where first_us between $1 and $2 and (first_us, id) < ($3, $4)
+                 order by first_us desc, id desc limit $5"
+            }
+            Some(Key::Call(_)) => {
+                "select id, first_us, blob from slice
+                 where first_us between $1 and $2 and (first_us, id) < ($3, $4) and call = $6
+                 order by first_us desc, id desc limit $5"
+            }
+            Some(Key::Correlation(_)) => {
+                "select id, first_us, blob from slice
+                 where first_us between $1 and $2 and (first_us, id) < ($3, $4) and correlation = $6
+                 order by first_us desc, id desc limit $5"
+            }
+            Some(Key::Other(_)) => {
+                "select s.id, s.first_us, s.blob from slice_key k join slice s on s.id = k.slice
+                 where k.first_us between $1 and $2 and (k.first_us, k.slice) < ($3, $4) and k.key = $6
+                 order by k.first_us desc, k.slice desc limit $5"
+            }
+        }
+    }
+}
+
+/// A store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or is away; the same call may succeed later.
+    #[error("store is unavailable: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// A file of the store cannot be used.
+    #[error("store file {path}: {message}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        message: String,
+    },
+    /// The stored schema is not one that this version knows.
+    #[error("{place}: expected store schema {expected}, found {found}")]
+    Schema {
+        /// The database or file.
+        place: String,
+        /// The schema of this version.
+        expected: i64,
+        /// What is there.
+        found: i64,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+/// What a store of slices can do.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// How far the spool that the store was opened for is stored; `None` where nothing of it has been stored yet.
+    async fn checkpoint(&self) -> Result<Option<Position>, StoreError>;
+
+    /// Stores a flush, all of it or nothing, durably.
+    async fn write(&self, flush: &Flush) -> Result<(), StoreError>;
+
+    /// The next slices of a walk.
+    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError>;
+
+    /// Answers when the store can be read.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,155 @@
+//! The store for production: PostgreSQL 13 or later.
+//!
+//! The same tables as an embedded bucket, once. Several backends can share a database: each keeps its own checkpoint,
+//! under its spool's name, and commits it with the slices that it covers.
+
+use async_trait::async_trait;
+use sqlx::{PgPool, Row};
+
+use super::{Flush, Key, Store, StoreError, StoredSlice, Walk};
+use crate::spool::Position;
+
+const SCHEMA: i64 = 1;
+
+/// Serialises the making of tables between backends that start at once.
+const SCHEMA_LOCK: i64 = 0x7369_706c_656e_7301;
+
+const DDL: &str = "
+    create table if not exists siplens_schema (version bigint not null);
+    insert into siplens_schema select 1 where not exists (select from siplens_schema);
+    create table if not exists slice (
+        id bigint generated always as identity primary key,
+        first_us bigint not null,
+        count integer not null,
+        call bigint,
+        correlation bigint,
+        blob bytea not null
+    );
+    alter table slice alter column blob set storage external;
+    create index if not exists slice_first on slice (first_us, id);
+    create index if not exists slice_call on slice (call, first_us, id) where call is not null;
+    create index if not exists slice_correlation on slice (correlation, first_us, id) where correlation is not null;
+    create table if not exists slice_key (
+        key bigint not null,
+        first_us bigint not null,
+        slice bigint not null,
+        primary key (key, first_us, slice)
+    );
+    create table if not exists checkpoint (
+        spool text primary key,
+        segment bigint not null,
+        \"offset\" bigint not null
+    );
+";
+
+/// A store in a PostgreSQL database.
+pub struct PostgresStore {
+    pool: PgPool,
+    spool: String,
+}
+
+impl PostgresStore {
+    /// Opens the store for what comes from the spool of this name, and makes its tables where they are not there.
+    ///
+    /// # Errors
+    /// When the database is away, or holds the tables of another version.
+    pub async fn open(pool: PgPool, spool: &str) -> Result<Self, StoreError> {
+        let mut transaction = pool.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(&mut *transaction).await?;
+        sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
+        sqlx::raw_sql(DDL).execute(&mut *transaction).await?;
+        let found: i64 = sqlx::query_scalar("select max(version) from siplens_schema")
+            .fetch_one(&mut *transaction)
+            .await?;
+        if found != SCHEMA {
+            return Err(StoreError::Schema { place: "the database".into(), expected: SCHEMA, found });
+        }
+        transaction.commit().await?;
+        Ok(Self { pool, spool: spool.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn checkpoint(&self) -> Result<Option<Position>, StoreError> {
+        let row: Option<(i64, i64)> =
+            sqlx::query_as("select segment, \"offset\" from checkpoint where spool = $1")
+                .bind(&self.spool)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(row.map(|(segment, offset)| Position {
+            segment: segment.cast_unsigned(),
+            offset: offset.cast_unsigned(),
+        }))
+    }
+
+    async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
+        let slices = &flush.slices;
+        let mut transaction = self.pool.begin().await?;
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "select nextval(pg_get_serial_sequence('slice', 'id')) from generate_series(1, $1)",
+        )
+        .bind(i32::try_from(slices.len()).unwrap_or(i32::MAX))
+        .fetch_all(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "insert into slice (id, first_us, count, call, correlation, blob) overriding system value
+             select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[])",
+        )
+        .bind(&ids)
+        .bind(slices.iter().map(|s| s.first_us).collect::<Vec<_>>())
+        .bind(slices.iter().map(|s| s.count.cast_signed()).collect::<Vec<_>>())
+        .bind(slices.iter().map(|s| s.call.map(Key::hash)).collect::<Vec<_>>())
+        .bind(slices.iter().map(|s| s.correlation.map(Key::hash)).collect::<Vec<_>>())
+        .bind(slices.iter().map(|s| s.blob.as_slice()).collect::<Vec<_>>())
+        .execute(&mut *transaction)
+        .await?;
+        let keys = || {
+            ids.iter().zip(slices).flat_map(|(id, s)| s.others.iter().map(move |key| (*id, s.first_us, key)))
+        };
+        sqlx::query(
+            "insert into slice_key (key, first_us, slice)
+             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[])",
+        )
+        .bind(keys().map(|(_, _, key)| key.hash()).collect::<Vec<_>>())
+        .bind(keys().map(|(_, first_us, _)| first_us).collect::<Vec<_>>())
+        .bind(keys().map(|(id, _, _)| id).collect::<Vec<_>>())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "insert into checkpoint (spool, segment, \"offset\") values ($1, $2, $3)
+             on conflict (spool) do update set segment = excluded.segment, \"offset\" = excluded.\"offset\"",
+        )
+        .bind(&self.spool)
+        .bind(flush.end.segment.cast_signed())
+        .bind(flush.end.offset.cast_signed())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
+        let (after_us, after_id) = walk.after.unwrap_or((i64::MAX, i64::MAX));
+        let mut query = sqlx::query(walk.sql())
+            .bind(walk.first_since_us.unwrap_or(i64::MIN))
+            .bind(walk.first_until_us.unwrap_or(i64::MAX))
+            .bind(after_us)
+            .bind(after_id)
+            .bind(i64::from(walk.limit));
+        if let Some(key) = walk.key {
+            query = query.bind(key.hash());
+        }
+        let rows = query.fetch_all(&self.pool).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(StoredSlice { id: row.try_get(0)?, first_us: row.try_get(1)?, blob: row.try_get(2)? })
+            })
+            .collect()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+}

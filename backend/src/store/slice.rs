@@ -1,0 +1,251 @@
+//! A slice on disk.
+//!
+//! Format 1: one octet `1`; the length of the header, u32 little endian; the header (postcard); the payloads, one after
+//! the other, as one zstd frame. The header holds each host and agent once and, for each message in order of capture,
+//! its time after the slice's first, hop, transport, protocol type, agent and payload length. The SIP facts are not
+//! kept: they are read out of the payload again, which costs less than storing and loading them, and lets a later
+//! version find fields that this one did not know.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Key;
+use crate::call::message::{Captured, Message, MessageId, Transport};
+
+const FORMAT: u8 = 1;
+const PREFIX: usize = 5;
+
+/// The longest time between the first and the last message of a slice, µs. A walk by first message relies on it to
+/// bring messages in exact order, and the newest messages cost reading so much of the traffic.
+pub const MAX_SPAN_US: i64 = 2_000_000;
+
+/// The most payload that one slice holds, octets (but always one message).
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+
+/// The most messages that one slice holds.
+pub const MAX_MESSAGES: usize = 4096;
+
+/// A slice that is to be stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Slice {
+    /// Time of its first message, µs since the epoch.
+    pub first_us: i64,
+    /// How many messages it holds.
+    pub count: u32,
+    /// Key of its Call-ID, where it has one.
+    pub call: Option<Key>,
+    /// Key of its correlation id, where it has one.
+    pub correlation: Option<Key>,
+    /// Its other keys, each once.
+    pub others: Vec<Key>,
+    /// The messages.
+    pub blob: Vec<u8>,
+}
+
+/// A slice that came from a store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredSlice {
+    /// Its row id, unique in the store.
+    pub id: i64,
+    /// Time of its first message, µs since the epoch.
+    pub first_us: i64,
+    /// The messages.
+    pub blob: Vec<u8>,
+}
+
+/// A slice's octets cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SliceError {
+    /// Written by another version, or not a slice.
+    #[error("expected slice format 1, found {0:?}")]
+    Format(Option<u8>),
+    /// The header is cut or wrong.
+    #[error("header: {0}")]
+    Header(String),
+    /// The payloads do not inflate.
+    #[error("payloads: {0}")]
+    Payload(#[from] std::io::Error),
+}
+
+#[derive(Deserialize, Serialize)]
+struct Header {
+    first_us: i64,
+    correlation_id: Option<Box<str>>,
+    hosts: Vec<SocketAddr>,
+    agents: Vec<(u32, Option<Box<str>>)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Entry {
+    after_us: u64,
+    src: u32,
+    dst: u32,
+    transport: u8,
+    protocol_type: u8,
+    agent: u32,
+    size: u32,
+}
+
+/// Cuts messages into slices: by call and correlation id, and each so that it keeps to the bounds of a slice.
+///
+/// # Errors
+/// When a payload cannot be compressed, which only lack of memory brings about.
+pub fn cut(messages: Vec<Message>) -> Result<Vec<Slice>, SliceError> {
+    type CorrelationAndCall = (Option<Box<str>>, Option<Box<str>>);
+    let mut groups: HashMap<CorrelationAndCall, Vec<Message>> = HashMap::new();
+    for message in messages {
+        let call = message.sip.call_id.as_deref().map(Box::from);
+        groups.entry((message.captured.correlation_id.clone(), call)).or_default().push(message);
+    }
+    // Neighbours in the store are neighbours in what is asked for: a session's calls lie together.
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut slices = Vec::with_capacity(groups.len());
+    for (_, mut group) in groups {
+        group.sort_by_key(|m| m.captured.captured_at_us);
+        let mut rest = group.as_slice();
+        while let Some(first) = rest.first() {
+            let (slice, others) = rest.split_at(fitting(first, rest));
+            slices.push(Slice::encode(slice)?);
+            rest = others;
+        }
+    }
+    Ok(slices)
+}
+
+/// How many of these, at least one, go into one slice.
+fn fitting(first: &Message, messages: &[Message]) -> usize {
+    let until = first.captured.captured_at_us.saturating_add(MAX_SPAN_US);
+    let mut bytes = 0;
+    let within = messages.iter().take(MAX_MESSAGES).take_while(|m| {
+        bytes += m.captured.raw.len();
+        m.captured.captured_at_us <= until && bytes <= MAX_PAYLOAD_BYTES
+    });
+    within.count().max(1)
+}
+
+impl Slice {
+    /// Encodes messages of one call and correlation id, in order of capture.
+    fn encode(messages: &[Message]) -> Result<Self, SliceError> {
+        let first = messages.first();
+        let first_us = first.map_or(0, |m| m.captured.captured_at_us);
+        let correlation_id = first.and_then(|m| m.captured.correlation_id.clone());
+        let mut hosts = Table::default();
+        let mut agents = Table::default();
+        let mut keys = Vec::new();
+        let mut payloads = Vec::new();
+        let mut entries = Vec::with_capacity(messages.len());
+        for Message { captured, sip, .. } in messages {
+            entries.push(Entry {
+                after_us: captured.captured_at_us.saturating_sub(first_us).unsigned_abs(),
+                src: hosts.index(captured.src),
+                dst: hosts.index(captured.dst),
+                transport: captured.transport as u8,
+                protocol_type: captured.protocol_type,
+                agent: agents.index((captured.agent_id, captured.agent_name.clone())),
+                size: u32::try_from(captured.raw.len()).unwrap_or(u32::MAX),
+            });
+            payloads.extend_from_slice(&captured.raw);
+            keys.extend(sip.from_user.as_deref().map(Key::from_user));
+            keys.extend(sip.to_user.as_deref().map(Key::to_user));
+        }
+        keys.extend(hosts.values.iter().map(|host| Key::host(host.ip())));
+        keys.sort_unstable();
+        keys.dedup();
+
+        let header = Header { first_us, correlation_id, hosts: hosts.values, agents: agents.values, entries };
+        let header = postcard::to_allocvec(&header).map_err(|e| SliceError::Header(e.to_string()))?;
+        let mut blob = Vec::with_capacity(PREFIX + header.len() + payloads.len() / 3);
+        blob.push(FORMAT);
+        blob.extend_from_slice(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes());
+        blob.extend_from_slice(&header);
+        blob.extend_from_slice(&zstd::bulk::compress(&payloads, 1)?);
+        Ok(Self {
+            first_us,
+            count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+            call: first.and_then(|m| m.sip.call_id.as_deref()).map(Key::call),
+            correlation: first.and_then(|m| m.captured.correlation_id.as_deref()).map(Key::correlation),
+            others: keys,
+            blob,
+        })
+    }
+}
+
+impl StoredSlice {
+    /// The messages, in order of capture, with their facts.
+    ///
+    /// # Errors
+    /// When the slice is damaged.
+    pub fn messages(&self) -> Result<Vec<Message>, SliceError> {
+        let (prefix, rest) =
+            self.blob.split_at_checked(PREFIX).ok_or(SliceError::Format(self.blob.first().copied()))?;
+        let [FORMAT, length @ ..] = prefix else { return Err(SliceError::Format(prefix.first().copied())) };
+        let length = length.try_into().map_or(usize::MAX, |l| u32::from_le_bytes(l) as usize);
+        let (header, payloads) =
+            rest.split_at_checked(length).ok_or_else(|| SliceError::Header("cut short".into()))?;
+        let header: Header = postcard::from_bytes(header).map_err(|e| SliceError::Header(e.to_string()))?;
+        let size: usize = header.entries.iter().map(|e| e.size as usize).sum();
+        if header.entries.len() > 1 && size > MAX_PAYLOAD_BYTES || size > u16::MAX as usize * MAX_MESSAGES {
+            return Err(SliceError::Header(format!("{size} octets of payload are too many")));
+        }
+        let mut payloads = Bytes::from(zstd::bulk::decompress(payloads, size)?);
+
+        let mut messages = Vec::with_capacity(header.entries.len());
+        for (index, entry) in (0..).zip(&header.entries) {
+            let size = entry.size as usize;
+            let (Some(src), Some(dst), Some(agent), Some(transport)) = (
+                header.hosts.get(entry.src as usize),
+                header.hosts.get(entry.dst as usize),
+                header.agents.get(entry.agent as usize),
+                Transport::from_number(entry.transport),
+            ) else {
+                return Err(SliceError::Header(format!("message {index} names what is not there")));
+            };
+            if payloads.len() < size {
+                return Err(SliceError::Header(format!("message {index} has no payload")));
+            }
+            let captured = Captured {
+                captured_at_us: header.first_us.saturating_add_unsigned(entry.after_us),
+                src: *src,
+                dst: *dst,
+                transport,
+                agent_id: agent.0,
+                agent_name: agent.1.clone(),
+                protocol_type: entry.protocol_type,
+                correlation_id: header.correlation_id.clone(),
+                raw: payloads.split_to(size),
+            };
+            messages.push(Message::read(MessageId { slice: self.id, index }, captured));
+        }
+        Ok(messages)
+    }
+}
+
+/// Values in order of first use, each once.
+struct Table<T> {
+    values: Vec<T>,
+    places: HashMap<T, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), places: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Table<T> {
+    fn index(&mut self, value: T) -> u32 {
+        if let Some(place) = self.places.get(&value) {
+            return *place;
+        }
+        let place = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.places.insert(value, place);
+        place
+    }
+}

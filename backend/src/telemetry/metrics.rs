@@ -1,0 +1,180 @@
+//! Counters, in Prometheus' text format. Names: `siplens_<area>_<what>_<unit>_total`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::kernel;
+use crate::spool::SpoolStats;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IngestLabels {
+    transport: &'static str,
+    result: &'static str,
+}
+
+/// All counters of the backend.
+pub struct Metrics {
+    registry: Registry,
+    packets: Family<IngestLabels, Counter>,
+    bytes: Counter,
+    /// HEP streams open now.
+    pub tcp_connections: Gauge,
+    /// HEP streams closed at once because there were too many.
+    pub tcp_refused: Counter,
+    /// How often a HEP stream was held back because the spool was full.
+    pub tcp_held_back: Counter,
+    kernel_drops: Gauge,
+    /// Records of the spool that could not be read.
+    pub undecodable: Counter,
+    stored: Counter,
+    flushes: Counter,
+    store_errors: Counter,
+    store_up: AtomicBool,
+    spool_readable: AtomicBool,
+    spool: SpoolGauges,
+}
+
+#[derive(Default)]
+struct SpoolGauges {
+    durable: Gauge,
+    disk_bytes: Gauge,
+    refused: Gauge,
+    bad_records: Gauge,
+    cut_bytes: Gauge,
+    healthy: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("siplens"),
+            packets: Family::default(),
+            bytes: Counter::default(),
+            tcp_connections: Gauge::default(),
+            tcp_refused: Counter::default(),
+            tcp_held_back: Counter::default(),
+            kernel_drops: Gauge::default(),
+            undecodable: Counter::default(),
+            stored: Counter::default(),
+            flushes: Counter::default(),
+            store_errors: Counter::default(),
+            store_up: AtomicBool::new(true),
+            spool_readable: AtomicBool::new(true),
+            spool: SpoolGauges::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let Self { registry, spool, .. } = self;
+        registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
+        registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
+        registry.register("ingest_tcp_connections", "HEP streams open", self.tcp_connections.clone());
+        registry.register(
+            "ingest_tcp_connections_refused",
+            "HEP streams over the limit",
+            self.tcp_refused.clone(),
+        );
+        registry.register(
+            "ingest_tcp_held_back",
+            "pauses of HEP streams because the spool was full",
+            self.tcp_held_back.clone(),
+        );
+        registry.register(
+            "ingest_udp_kernel_drops",
+            "datagrams that the kernel dropped because the receive buffer was full",
+            self.kernel_drops.clone(),
+        );
+        registry.register(
+            "decode_failed_records",
+            "spooled records that cannot be read",
+            self.undecodable.clone(),
+        );
+        registry.register("store_messages", "messages stored", self.stored.clone());
+        registry.register("store_flushes", "flushes stored", self.flushes.clone());
+        registry.register("store_errors", "failed tries to write to the store", self.store_errors.clone());
+        // Counters of the spool, read when asked for: gauges to this library, but they only grow.
+        registry.register("spool_records_durable_total", "records synced to disk", spool.durable.clone());
+        registry.register(
+            "spool_offers_refused_total",
+            "offers that the spool had no room for; a stream makes the same offer again until there is",
+            spool.refused.clone(),
+        );
+        registry.register("spool_bad_records_total", "damaged records met", spool.bad_records.clone());
+        registry.register("spool_cut_bytes_total", "octets cut off in recovery", spool.cut_bytes.clone());
+        registry.register("spool_disk_bytes", "octets on disk", spool.disk_bytes.clone());
+        registry.register("spool_healthy", "1 while the spool can write", spool.healthy.clone());
+    }
+
+    /// Counts a packet.
+    pub fn ingested(&self, transport: hep::Transport, result: &'static str, size: usize) {
+        let transport = if transport == hep::Transport::Tcp { "tcp" } else { "udp" };
+        self.packets.get_or_create(&IngestLabels { transport, result }).inc();
+        self.bytes.inc_by(size as u64);
+    }
+
+    /// Counts a flush of so many messages.
+    pub fn stored(&self, messages: u64) {
+        self.stored.inc_by(messages);
+        self.flushes.inc();
+    }
+
+    /// Notes whether the store took the last flush.
+    pub fn store_up(&self, up: bool) {
+        self.store_up.store(up, Ordering::Relaxed);
+        if !up {
+            self.store_errors.inc();
+        }
+    }
+
+    /// Whether the store took the last flush.
+    #[must_use]
+    pub fn is_store_up(&self) -> bool {
+        self.store_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the spool could be read at the last try.
+    pub fn spool_readable(&self, readable: bool) {
+        self.spool_readable.store(readable, Ordering::Relaxed);
+    }
+
+    /// Whether the spool could be read at the last try.
+    #[must_use]
+    pub fn is_spool_readable(&self) -> bool {
+        self.spool_readable.load(Ordering::Relaxed)
+    }
+
+    /// All metrics as text.
+    #[must_use]
+    pub fn text(&self, spool: &Arc<SpoolStats>, hep_port: u16) -> String {
+        let gauge = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        let spool = spool.snapshot();
+        gauge(&self.spool.durable, spool.records_durable);
+        gauge(&self.spool.disk_bytes, spool.disk_bytes);
+        gauge(&self.spool.refused, spool.refused);
+        gauge(&self.spool.bad_records, spool.bad_records);
+        gauge(&self.spool.cut_bytes, spool.cut_bytes);
+        gauge(&self.spool.healthy, u64::from(spool.healthy));
+        gauge(&self.kernel_drops, kernel::udp_drops(hep_port).unwrap_or(0));
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be written");
+                String::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+// A search as the address of the page and as a question to the API. Both use the API's own names.
+
+import { queryString } from '../../shared/api/client';
+
+export const FILTERS = [
+  'call_id',
+  'correlation_id',
+  'from_user',
+  'to_user',
+  'user_agent',
+  'method',
+  'status',
+  'kind',
+  'src',
+  'dst',
+  'transport',
+  'agent_id',
+] as const;
+
+export type FilterName = (typeof FILTERS)[number];
+
+export const FILTER_WORDS: Record<FilterName, string> = {
+  call_id: 'Call-ID',
+  correlation_id: 'Session',
+  from_user: 'From user',
+  to_user: 'To user',
+  user_agent: 'User agent',
+  method: 'Method',
+  status: 'Status',
+  kind: 'Kind',
+  src: 'Source',
+  dst: 'Destination',
+  transport: 'Transport',
+  agent_id: 'Agent',
+};
+
+export type View = 'calls' | 'messages';
+
+export interface Search {
+  view: View;
+  filters: Partial<Record<FilterName, string>>;
+  /** RFC 3339, relative such as `-15m`, or `null` for no bound. */
+  since: string | null;
+  until: string | null;
+}
+
+export const DEFAULT_SINCE = '-24h';
+
+export const RANGES: { since: string; words: string }[] = [
+  { since: '-5m', words: 'Last 5 minutes' },
+  { since: '-15m', words: 'Last 15 minutes' },
+  { since: '-1h', words: 'Last hour' },
+  { since: '-6h', words: 'Last 6 hours' },
+  { since: '-24h', words: 'Last 24 hours' },
+  { since: '-7d', words: 'Last 7 days' },
+  { since: '-30d', words: 'Last 30 days' },
+];
+
+export function parseSearch(query: string): Search {
+  const params = new URLSearchParams(query);
+  const filters: Search['filters'] = {};
+  for (const name of FILTERS) {
+    const value = params.get(name)?.trim();
+    if (value) filters[name] = value;
+  }
+  const since = params.get('since');
+  return {
+    view: params.get('view') === 'messages' ? 'messages' : 'calls',
+    filters,
+    since: since === 'all' ? null : since || DEFAULT_SINCE,
+    until: params.get('until') || null,
+  };
+}
+
+/** The address of a search; what is at its default is left out. */
+export function searchHref(search: Search): string {
+  const since = search.since === null ? 'all' : search.since === DEFAULT_SINCE ? null : search.since;
+  const view = search.view === 'calls' ? null : search.view;
+  return `/${queryString({ view, ...ordered(search.filters), since, until: search.until })}`;
+}
+
+/** The question to `GET /api/v1/calls` or `/messages`. */
+export function apiQuery(search: Search, cursor: string | null, limit = 100): string {
+  return queryString({ ...ordered(search.filters), since: search.since, until: search.until, limit, cursor });
+}
+
+function ordered(filters: Search['filters']): Record<string, string | undefined> {
+  return Object.fromEntries(FILTERS.map((name) => [name, filters[name]?.trim()]));
+}
+
+/** What the form can tell to be wrong before the server is asked; `null` if nothing. */
+export function mistake(search: Search): string | null {
+  const { status, agent_id } = search.filters;
+  if (status && !/^([1-6]\d\d|[1-6]xx)$/i.test(status)) return 'Status is a code such as 486, or a class such as 4xx.';
+  if (agent_id && !/^\d{1,10}$/.test(agent_id)) return 'Agent is the number of a capture agent.';
+  if (isAbsolute(search.since) && isAbsolute(search.until) && search.since > search.until) {
+    return 'The time range ends before it begins.';
+  }
+  return null;
+}
+
+export function isAbsolute(time: string | null): time is string {
+  return time !== null && /^\d{4}-/.test(time);
+}
+
+/** The time range in words. */
+export function rangeWords(search: Pick<Search, 'since' | 'until'>, format: (time: string) => string): string {
+  const preset = RANGES.find((range) => range.since === search.since);
+  if (search.until === null) {
+    if (search.since === null) return 'All times';
+    return preset?.words ?? (isAbsolute(search.since) ? `Since ${format(search.since)}` : `Since ${search.since}`);
+  }
+  const until = isAbsolute(search.until) ? format(search.until) : search.until;
+  if (search.since === null) return `Until ${until}`;
+  return `${isAbsolute(search.since) ? format(search.since) : search.since} to ${until}`;
+}
+
+/** RFC 3339 in UTC → the text of a `datetime-local` field in the reader's zone. */
+export function toLocalField(time: string | null): string {
+  if (!isAbsolute(time)) return '';
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return '';
+  const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19);
+}
+
+/** The text of a `datetime-local` field → RFC 3339 in UTC; `null` if empty. */
+export function fromLocalField(text: string): string | null {
+  if (text === '') return null;
+  const date = new Date(text);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString().replace('.000Z', 'Z');
+}

@@ -1,0 +1,1516 @@
+// Made from openapi.json by `npm run schema`. Not to be edited.
+
+export interface paths {
+    "/api/v1/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calls of which a message meets all conditions, newest first.
+         * @description `from_user` and `to_user` are those of the call: who called, who was called. All other conditions must be met by one
+         *     and the same message.
+         */
+        get: operations["list_calls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calls/{call_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One call: what it comes to, its messages, and its ladder. */
+        get: operations["get_call"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calls/{call_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One call as a file. */
+        get: operations["export_call"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All customer links, newest first, without their addresses. */
+        get: operations["list_links"];
+        put?: never;
+        /**
+         * Make a customer link to one call or one session. Whoever has its address sees that, until the link ends or is
+         *     revoked.
+         */
+        post: operations["make_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a customer link: it opens nothing from now on. */
+        delete: operations["revoke_link"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log in with a browser: sets the cookie `siplens_session`. */
+        post: operations["login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log out: ends the login. */
+        post: operations["logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who asks. Answers also those who are not logged in, and says so. */
+        get: operations["get_me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages that meet all conditions, newest first. */
+        get: operations["list_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{correlation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One session: how many messages and calls, and how they ended. */
+        get: operations["get_session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{correlation_id}/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The calls of one session, newest first. */
+        get: operations["list_calls_of_session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alive. */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics, for Prometheus. */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ready: takes in, stores and finds. */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /**
+         * @description Whether one must log in.
+         * @enum {string}
+         */
+        Auth: "open" | "user";
+        /** @description A call with its messages and its ladder. */
+        Call: components["schemas"]["CallSummary"] & {
+            /** @description Its picture. */
+            ladder: components["schemas"]["Ladder"];
+            /** @description Its messages, oldest first. */
+            messages: components["schemas"]["Message"][];
+            /** @description Whether it has more messages than could be read. */
+            partial: boolean;
+        };
+        /** @description What a call comes to. */
+        CallSummary: {
+            /** @description Who captured. */
+            agent_ids: number[];
+            /** @description The 2xx to the INVITE. */
+            answered_at: string | null;
+            /** @description Call-ID. */
+            call_id: string;
+            /** @description Correlation ids of its messages. */
+            correlation_ids: string[];
+            /**
+             * Format: int64
+             * @description 2xx to BYE, ms.
+             */
+            duration_ms: number | null;
+            /** @description The BYE; for a call that was not answered, the final reply. */
+            ended_at: string | null;
+            /**
+             * Format: int32
+             * @description The final status of its last try.
+             */
+            final_status: number | null;
+            /** @description Its first message. */
+            first_seen: string;
+            /** @description Who called. */
+            from_user: string | null;
+            /** @description Who sent or was sent a message, in order of appearance. */
+            hosts: string[];
+            /** @description Its last message. */
+            last_seen: string;
+            /** @description How many messages were captured. */
+            message_count: number;
+            /** @description Method of its first request. */
+            method: string | null;
+            /** @description How it ended. */
+            outcome: components["schemas"]["Outcome"];
+            /** @description Request-URI of its first request. */
+            request_uri: string | null;
+            /**
+             * Format: int64
+             * @description Ringing to the final reply, ms.
+             */
+            ring_time_ms: number | null;
+            /** @description The first 180 to 183. */
+            ringing_at: string | null;
+            /**
+             * Format: int64
+             * @description INVITE to 2xx, ms.
+             */
+            setup_time_ms: number | null;
+            /** @description The first request. */
+            started_at: string | null;
+            /** @description Who was called. */
+            to_user: string | null;
+            /** @description How it travelled. */
+            transports: components["schemas"]["Transport"][];
+        };
+        /** @description What a customer link shows. */
+        CustomerView: {
+            /** @description The call. */
+            call_id?: string | null;
+            /** @description Or the session. */
+            correlation_id?: string | null;
+            /** @description When the link ends. */
+            expires_at: string;
+            /** @description Which of the two. */
+            kind: components["schemas"]["ViewKind"];
+            /** @description Captured then or later. */
+            since: string | null;
+            /** @description Captured then or earlier. */
+            until: string | null;
+        };
+        /** @description An error as it is sent. */
+        ErrorBody: {
+            error: components["schemas"]["ErrorDetail"];
+        };
+        /** @description What went wrong. */
+        ErrorDetail: {
+            /**
+             * @description Stable, for programs.
+             * @example bad_request
+             */
+            code: string;
+            /**
+             * @description For people.
+             * @example limit: expected 1 to 1000, found "0"
+             */
+            message: string;
+        };
+        /** @description Whether the backend does its work. */
+        Health: {
+            /** @description `ok`. */
+            status: string;
+        };
+        /**
+         * @description What a message turned out to be.
+         * @enum {string}
+         */
+        Kind: "malformed" | "other" | "reply" | "request";
+        /** @description A call as a picture: hosts as columns, messages as arrows. */
+        Ladder: {
+            /** @description The columns, in order of appearance. */
+            hosts: components["schemas"]["LadderHost"][];
+            /** @description The arrows, oldest first, except that no reply stands before its request. */
+            rows: components["schemas"]["LadderRow"][];
+        };
+        /** @description A column of a ladder. */
+        LadderHost: {
+            /** @description address:port. */
+            address: string;
+        };
+        /** @description An arrow of a ladder. */
+        LadderRow: {
+            /**
+             * Format: double
+             * @description Time since the row before, ms.
+             */
+            delta_ms: number;
+            /** @description Number of its dialog, from 0 on. */
+            dialog: number;
+            /** @description Index into `hosts`: the sender. */
+            from: number;
+            /**
+             * @description Method, or status and reason.
+             * @example 200 OK
+             */
+            label: string;
+            /** @description Index into `messages`. */
+            message: number;
+            /**
+             * Format: double
+             * @description Time since the first row, ms.
+             */
+            offset_ms: number;
+            /** @description Whether the same message was seen on the same hop before. */
+            retransmission: boolean;
+            /** @description Index into `hosts`: the receiver. */
+            to: number;
+        };
+        /** @description A customer link, without its address. */
+        Link: {
+            /** @description The call that it shows. */
+            call_id: string | null;
+            /** @description Or the session. */
+            correlation_id: string | null;
+            /** @description When it was made. */
+            created_at: string;
+            /** @description By whom; null where nobody had to log in. */
+            created_by: string | null;
+            /** @description When it ends. */
+            expires_at: string;
+            /** @description By which it is revoked. */
+            id: string;
+            /** @description When it was revoked. */
+            revoked_at: string | null;
+            /** @description Shows only what was captured then or later. */
+            since: string | null;
+            /** @description Shows only what was captured then or earlier. */
+            until: string | null;
+        };
+        /** @description One page of a list, newest first. */
+        Listing_CallSummary: {
+            /** @description The items. */
+            items: {
+                /** @description Who captured. */
+                agent_ids: number[];
+                /** @description The 2xx to the INVITE. */
+                answered_at: string | null;
+                /** @description Call-ID. */
+                call_id: string;
+                /** @description Correlation ids of its messages. */
+                correlation_ids: string[];
+                /**
+                 * Format: int64
+                 * @description 2xx to BYE, ms.
+                 */
+                duration_ms: number | null;
+                /** @description The BYE; for a call that was not answered, the final reply. */
+                ended_at: string | null;
+                /**
+                 * Format: int32
+                 * @description The final status of its last try.
+                 */
+                final_status: number | null;
+                /** @description Its first message. */
+                first_seen: string;
+                /** @description Who called. */
+                from_user: string | null;
+                /** @description Who sent or was sent a message, in order of appearance. */
+                hosts: string[];
+                /** @description Its last message. */
+                last_seen: string;
+                /** @description How many messages were captured. */
+                message_count: number;
+                /** @description Method of its first request. */
+                method: string | null;
+                /** @description How it ended. */
+                outcome: components["schemas"]["Outcome"];
+                /** @description Request-URI of its first request. */
+                request_uri: string | null;
+                /**
+                 * Format: int64
+                 * @description Ringing to the final reply, ms.
+                 */
+                ring_time_ms: number | null;
+                /** @description The first 180 to 183. */
+                ringing_at: string | null;
+                /**
+                 * Format: int64
+                 * @description INVITE to 2xx, ms.
+                 */
+                setup_time_ms: number | null;
+                /** @description The first request. */
+                started_at: string | null;
+                /** @description Who was called. */
+                to_user: string | null;
+                /** @description How it travelled. */
+                transports: components["schemas"]["Transport"][];
+            }[];
+            /** @description Where the next page starts; null at the end. */
+            next_cursor?: string | null;
+            /**
+             * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
+             *     there), or a part of the store is damaged.
+             */
+            partial: boolean;
+        };
+        /** @description One page of a list, newest first. */
+        Listing_Link: {
+            /** @description The items. */
+            items: {
+                /** @description The call that it shows. */
+                call_id: string | null;
+                /** @description Or the session. */
+                correlation_id: string | null;
+                /** @description When it was made. */
+                created_at: string;
+                /** @description By whom; null where nobody had to log in. */
+                created_by: string | null;
+                /** @description When it ends. */
+                expires_at: string;
+                /** @description By which it is revoked. */
+                id: string;
+                /** @description When it was revoked. */
+                revoked_at: string | null;
+                /** @description Shows only what was captured then or later. */
+                since: string | null;
+                /** @description Shows only what was captured then or earlier. */
+                until: string | null;
+            }[];
+            /** @description Where the next page starts; null at the end. */
+            next_cursor?: string | null;
+            /**
+             * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
+             *     there), or a part of the store is damaged.
+             */
+            partial: boolean;
+        };
+        /** @description One page of a list, newest first. */
+        Listing_Message: {
+            /** @description The items. */
+            items: {
+                /**
+                 * Format: int32
+                 * @description Capture agent's id.
+                 */
+                agent_id: number;
+                /** @description Capture agent's name. */
+                agent_name: string | null;
+                /** @description Branch of the topmost Via. */
+                branch: string | null;
+                /** @description Call-ID. */
+                call_id: string | null;
+                /**
+                 * @description When the agent saw it.
+                 * @example 2026-11-21T10:00:00.123456Z
+                 */
+                captured_at: string;
+                /** @description What joins calls into a session. */
+                correlation_id: string | null;
+                /**
+                 * Format: int32
+                 * @description CSeq number.
+                 */
+                cseq: number | null;
+                /** @description Receiver, address:port. */
+                dst: string;
+                /** @description Tag of From. */
+                from_tag: string | null;
+                /** @description User of From. */
+                from_user: string | null;
+                /** @description Unique in this store. */
+                id: string;
+                /** @description What it turned out to be. */
+                kind: components["schemas"]["Kind"];
+                /** @description Method; of a reply, that of its CSeq. */
+                method: string | null;
+                /**
+                 * Format: int32
+                 * @description HEP protocol type; 1 is SIP.
+                 */
+                protocol_type: number;
+                /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD (the pcap has them as they were). */
+                raw: string;
+                /** @description Reason phrase of a reply. */
+                reason: string | null;
+                /** @description Request-URI of a request. */
+                request_uri: string | null;
+                /** @description Its size, octets. */
+                size_bytes: number;
+                /**
+                 * @description Sender, address:port.
+                 * @example [::1]:5060
+                 */
+                src: string;
+                /**
+                 * Format: int32
+                 * @description Status of a reply.
+                 */
+                status: number | null;
+                /** @description Tag of To. */
+                to_tag: string | null;
+                /** @description User of To. */
+                to_user: string | null;
+                /** @description How it travelled. */
+                transport: components["schemas"]["Transport"];
+                /** @description User-Agent, or Server. */
+                user_agent: string | null;
+            }[];
+            /** @description Where the next page starts; null at the end. */
+            next_cursor?: string | null;
+            /**
+             * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
+             *     there), or a part of the store is damaged.
+             */
+            partial: boolean;
+        };
+        /** @description A user's name and password. */
+        Login: {
+            /** @description Name. */
+            name: string;
+            /**
+             * Format: password
+             * @description Password.
+             */
+            password: string;
+        };
+        /** @description A customer link that was made. */
+        MadeLink: {
+            /** @description When it ends. */
+            expires_at: string;
+            /** @description By which it is revoked. */
+            id: string;
+            /** @description The address to give to the customer. It cannot be asked for again. */
+            url: string;
+        };
+        /** @description Who asks. */
+        Me: {
+            /** @description Whether one must log in. */
+            auth: components["schemas"]["Auth"];
+            /** @description User or token; null where nobody is logged in. */
+            name: string | null;
+        };
+        /** @description A captured message. */
+        Message: {
+            /**
+             * Format: int32
+             * @description Capture agent's id.
+             */
+            agent_id: number;
+            /** @description Capture agent's name. */
+            agent_name: string | null;
+            /** @description Branch of the topmost Via. */
+            branch: string | null;
+            /** @description Call-ID. */
+            call_id: string | null;
+            /**
+             * @description When the agent saw it.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            captured_at: string;
+            /** @description What joins calls into a session. */
+            correlation_id: string | null;
+            /**
+             * Format: int32
+             * @description CSeq number.
+             */
+            cseq: number | null;
+            /** @description Receiver, address:port. */
+            dst: string;
+            /** @description Tag of From. */
+            from_tag: string | null;
+            /** @description User of From. */
+            from_user: string | null;
+            /** @description Unique in this store. */
+            id: string;
+            /** @description What it turned out to be. */
+            kind: components["schemas"]["Kind"];
+            /** @description Method; of a reply, that of its CSeq. */
+            method: string | null;
+            /**
+             * Format: int32
+             * @description HEP protocol type; 1 is SIP.
+             */
+            protocol_type: number;
+            /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD (the pcap has them as they were). */
+            raw: string;
+            /** @description Reason phrase of a reply. */
+            reason: string | null;
+            /** @description Request-URI of a request. */
+            request_uri: string | null;
+            /** @description Its size, octets. */
+            size_bytes: number;
+            /**
+             * @description Sender, address:port.
+             * @example [::1]:5060
+             */
+            src: string;
+            /**
+             * Format: int32
+             * @description Status of a reply.
+             */
+            status: number | null;
+            /** @description Tag of To. */
+            to_tag: string | null;
+            /** @description User of To. */
+            to_user: string | null;
+            /** @description How it travelled. */
+            transport: components["schemas"]["Transport"];
+            /** @description User-Agent, or Server. */
+            user_agent: string | null;
+        };
+        /** @description A customer link to be made: for a call or for a session. */
+        NewLink: {
+            /** @description The call that it shows. */
+            call_id?: string | null;
+            /** @description Or the session. */
+            correlation_id?: string | null;
+            /**
+             * Format: int64
+             * @description Seconds until it ends; a day if not given.
+             * @default 86400
+             */
+            expires_in: number | null;
+            /** @description Shows only what was captured then or later: RFC 3339, or relative to now. */
+            since?: string | null;
+            /** @description Shows only what was captured then or earlier. */
+            until?: string | null;
+        };
+        /**
+         * @description How a call ended.
+         * @enum {string}
+         */
+        Outcome: "answered" | "busy" | "cancelled" | "completed" | "declined" | "failed" | "in_progress" | "no_answer" | "redirected";
+        /**
+         * Format: binary
+         * @description A pcap file.
+         */
+        Pcap: string;
+        /** @description What a session comes to. */
+        Session: {
+            /**
+             * Format: int64
+             * @description How many calls.
+             */
+            calls: number;
+            /** @description Its correlation id. */
+            correlation_id: string;
+            /** @description Its first message. */
+            first_seen: string;
+            /** @description Its last message. */
+            last_seen: string;
+            /**
+             * Format: int64
+             * @description How many messages carry it.
+             */
+            messages: number;
+            /** @description Calls by outcome. */
+            outcomes: {
+                [key: string]: number;
+            };
+            /** @description Calls by final status. */
+            responses: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * @description How a message travelled between the two hosts of its hop.
+         * @enum {string}
+         */
+        Transport: "udp" | "tcp" | "tls" | "sctp" | "ws" | "wss";
+        /**
+         * @description What a customer link is for.
+         * @enum {string}
+         */
+        ViewKind: "call" | "session";
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    list_calls: {
+        parameters: {
+            query?: {
+                /** @description Capture agent's id. */
+                agent_id?: number;
+                /** @description Exact Call-ID. */
+                call_id?: string;
+                /** @description Exact correlation id (session id). */
+                correlation_id?: string;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Receiver: as `src`. */
+                dst?: string;
+                /** @description Exact user of From; of a call, the caller. */
+                from_user?: string;
+                /** @description `request`, `reply`, `malformed` or `other`. */
+                kind?: string;
+                /** @description At most so many items, 1 to 1000. */
+                limit?: number;
+                /**
+                 * @description Request method; for a reply that of its CSeq.
+                 * @example INVITE
+                 */
+                method?: string;
+                /**
+                 * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
+                 * @example -15m
+                 */
+                since?: string;
+                /**
+                 * @description Sender: an address, address:port or network/bits.
+                 * @example 10.0.0.0/8
+                 */
+                src?: string;
+                /**
+                 * @description Status of a reply: a code, or a class such as `4xx`.
+                 * @example 486
+                 */
+                status?: string;
+                /** @description Exact user of To; of a call, the callee. */
+                to_user?: string;
+                /** @description `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`. */
+                transport?: string;
+                /**
+                 * @description Captured then or earlier: as `since`.
+                 * @example now
+                 */
+                until?: string;
+                /** @description Part of User-Agent or Server, any case. */
+                user_agent?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Listing_CallSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_call: {
+        parameters: {
+            query?: {
+                /** @description Only messages with this correlation id. */
+                correlation_id?: string;
+                /** @description Captured then or later: RFC 3339, or relative to now such as `-15m`. */
+                since?: string;
+                /** @description Captured then or earlier. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Call-ID, percent-encoded */
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Call"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    export_call: {
+        parameters: {
+            query: {
+                /** @description Only messages with this correlation id. */
+                correlation_id?: string;
+                /** @description `pcap`, `text` or `json`. */
+                format: string;
+                /** @description Captured then or later: RFC 3339, or relative to now such as `-15m`. */
+                since?: string;
+                /** @description Captured then or earlier. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Call-ID, percent-encoded */
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file, to be saved */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Call"];
+                    "application/vnd.tcpdump.pcap": components["schemas"]["Pcap"];
+                    "text/plain": string;
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_links: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description At most so many items, 1 to 1000. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Listing_Link"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    make_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLink"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeLink"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    revoke_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the link */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked, or it was already */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Login"];
+            };
+        };
+        responses: {
+            /** @description Logged in */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Logged out, or was not logged in */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_messages: {
+        parameters: {
+            query?: {
+                /** @description Capture agent's id. */
+                agent_id?: number;
+                /** @description Exact Call-ID. */
+                call_id?: string;
+                /** @description Exact correlation id (session id). */
+                correlation_id?: string;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Receiver: as `src`. */
+                dst?: string;
+                /** @description Exact user of From; of a call, the caller. */
+                from_user?: string;
+                /** @description `request`, `reply`, `malformed` or `other`. */
+                kind?: string;
+                /** @description At most so many items, 1 to 1000. */
+                limit?: number;
+                /**
+                 * @description Request method; for a reply that of its CSeq.
+                 * @example INVITE
+                 */
+                method?: string;
+                /**
+                 * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
+                 * @example -15m
+                 */
+                since?: string;
+                /**
+                 * @description Sender: an address, address:port or network/bits.
+                 * @example 10.0.0.0/8
+                 */
+                src?: string;
+                /**
+                 * @description Status of a reply: a code, or a class such as `4xx`.
+                 * @example 486
+                 */
+                status?: string;
+                /** @description Exact user of To; of a call, the callee. */
+                to_user?: string;
+                /** @description `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`. */
+                transport?: string;
+                /**
+                 * @description Captured then or earlier: as `since`.
+                 * @example now
+                 */
+                until?: string;
+                /** @description Part of User-Agent or Server, any case. */
+                user_agent?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Listing_Message"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: {
+                /** @description Captured then or later: RFC 3339, or relative to now such as `-15m`. */
+                since?: string;
+                /** @description Captured then or earlier. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Correlation id, percent-encoded */
+                correlation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_calls_of_session: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description At most so many items, 1 to 1000. */
+                limit?: number;
+                /** @description Captured then or later: RFC 3339, or relative to now such as `-15m`. */
+                since?: string;
+                /** @description Captured then or earlier. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Correlation id, percent-encoded */
+                correlation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Listing_CallSummary"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+}

@@ -1,0 +1,26 @@
+//! The edge between a C host and the Rust inside it: small, unsafe where it must be, and commented throughout.
+//!
+//! - [`fence()`] keeps a panic from crossing into C, where it would end the process.
+//! - [`bytes`] makes a slice of what C describes as pointer and length.
+//! - [`HostCell`] is a variable that the host writes and we read.
+//! - [`map_shared`] is memory that every process forked later has in common.
+//! - [`with_signals_blocked`] starts threads that leave the host's signals to the host.
+//!
+//! What holds for the whole host (fork model, who frees what) is written once, in `ffi/README.md`.
+//!
+//! ```
+//! assert_eq!(boundary::fence(1, || panic!("a mistake of ours")), 1);
+//! assert_eq!(boundary::fence(1, || 7), 7);
+//! ```
+
+mod cell;
+mod fence;
+mod mapping;
+mod signals;
+mod view;
+
+pub use cell::HostCell;
+pub use fence::{Place, catch_quietly, fence, last_panic};
+pub use mapping::map_shared;
+pub use signals::with_signals_blocked;
+pub use view::bytes;

@@ -1,0 +1,429 @@
+//! What a worker of the proxy calls for each message.
+
+use hep::{EncodeError, Seen, Template};
+use thiserror::Error;
+
+use crate::collector::{UriError, collectors};
+use crate::config::Config;
+use crate::correlation::{MAX_CORRELATION_BYTES, Sources, correlation_id};
+use crate::filter;
+use crate::message::Message;
+use crate::network::Network;
+use crate::queue::{Full, Writer};
+use crate::sessions::{Facts, Keys, Lifetimes, Refused, Session, Sessions};
+use crate::shared::{Notice, Shared};
+use crate::stats::{Count, ProcessCounters};
+
+/// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector.
+pub const MAX_PACKET_BYTES: usize = 65_507;
+
+/// HEP's number for SIP, chunk 0x000b.
+const PROTOCOL_TYPE_SIP: u8 = 1;
+/// Octets that the chunks other than texts and payload take at most, rounded up.
+const FIXED_BYTES: usize = 256;
+
+/// One worker's end of the capture: made once per process, then offered every message.
+#[derive(Debug)]
+pub struct Agent {
+    shared: Shared,
+    counters: ProcessCounters,
+    queue: Writer,
+    template: Template,
+    /// Room for a packet up to its payload, which goes into the queue from where the host has it.
+    head: Box<[u8]>,
+    /// Collectors met in this process; at most one entry per slot.
+    known: Vec<(Box<[u8]>, u8)>,
+    sessions: Option<Sessions>,
+    lifetimes: Lifetimes,
+    automatic: bool,
+    scripted: bool,
+    methods: Vec<Box<[u8]>>,
+    networks: Vec<Network>,
+    correlation_header: Option<Box<str>>,
+    /// Octets of a packet around its message, but for the correlation id.
+    around: usize,
+    default_collector: Option<Box<[u8]>>,
+}
+
+/// One message to capture, and what the script said about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// What was seen.
+    pub message: Message<'a>,
+    /// The collector's URI; `None` for the one of the configuration.
+    pub collector: Option<&'a [u8]>,
+    /// The correlation id; `None` or empty for that of the message's session, of the configured header, of `template`,
+    /// or the message's Call-ID, in this order.
+    pub correlation: Option<&'a [u8]>,
+    /// What the host made of the configured template for this message.
+    pub template: Option<&'a [u8]>,
+}
+
+/// How much an offer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// This message.
+    Message,
+    /// It, and every other message of its transaction: requests, replies, ACK, CANCEL, retransmissions.
+    Transaction,
+    /// It, and every other message with its Call-ID.
+    Dialog,
+}
+
+/// The collectors that were given a message. The host keeps it with the message, so that none is given it twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered(u16);
+
+impl Delivered {
+    /// Whether this is the first time for this collector; it is not from now on.
+    fn first_time(&mut self, slot: u8) -> bool {
+        let bit = 1 << (slot % u16::BITS as u8);
+        let first = self.0 & bit == 0;
+        self.0 |= bit;
+        first
+    }
+}
+
+/// Whether the rest of the transaction or dialog will be captured, too. The message itself was in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// It will, or was not asked for.
+    Yes,
+    /// The correlation id is longer than [`MAX_SESSION_ID_BYTES`](crate::MAX_SESSION_ID_BYTES).
+    IdTooLong,
+    /// There is no Call-ID, or for a transaction no `CSeq`, to know the rest by.
+    NoCallId,
+    /// No room; see the parameter `sessions`.
+    TableFull,
+}
+
+impl Followed {
+    /// What to log, and under which notice; `None` if there is nothing to say.
+    #[must_use]
+    pub fn complaint(self) -> Option<(Notice, &'static str)> {
+        match self {
+            Self::Yes => None,
+            Self::IdTooLong => Some((
+                Notice::IdTooLong,
+                "correlation id longer than 192 octets: only the message itself is captured under it",
+            )),
+            Self::NoCallId => Some((
+                Notice::NoCallId,
+                "message without Call-ID or CSeq: nothing else of its call can be captured",
+            )),
+            Self::TableFull => Some((
+                Notice::TableFull,
+                "session table full: only the message itself is captured; raise the parameter sessions",
+            )),
+        }
+    }
+}
+
+/// Why an offer could not be followed. The proxy's routing goes on; the host is told once per kind.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// The script's URI breaks a rule.
+    #[error("collector URI: {0}")]
+    BadCollector(UriError),
+    /// Neither the script nor the configuration names a collector.
+    #[error("no collector: neither the call nor the parameter duplicate_uri names one")]
+    NoCollector,
+    /// Sixteen others are in use.
+    #[error("more than 16 different collectors")]
+    TooManyCollectors,
+    /// HEP cannot say it.
+    #[error("message does not fit HEP")]
+    Unencodable,
+}
+
+impl Refusal {
+    /// Under which notice it is logged.
+    #[must_use]
+    pub fn notice(self) -> Notice {
+        match self {
+            Self::BadCollector(_) => Notice::BadCollector,
+            Self::NoCollector => Notice::NoCollector,
+            Self::TooManyCollectors => Notice::TooManyCollectors,
+            Self::Unencodable => Notice::Unencodable,
+        }
+    }
+}
+
+impl Agent {
+    /// The agent of the process with this index; `None` if there is no queue for it.
+    ///
+    /// All memory that offers need is taken here.
+    #[must_use]
+    pub fn new(shared: Shared, process: usize, config: &Config) -> Option<Self> {
+        let texts =
+            [config.auth_key.as_deref(), config.agent_name.as_deref()].map(|text| text.map(str::as_bytes));
+        let [auth_key, agent_name] = texts;
+        let around = FIXED_BYTES + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
+        Some(Self {
+            shared,
+            counters: shared.process_counters(process)?,
+            queue: shared.writer(process)?,
+            template: Template::new(config.agent_id, PROTOCOL_TYPE_SIP, auth_key, agent_name),
+            head: vec![0; around + MAX_CORRELATION_BYTES].into(),
+            known: Vec::with_capacity(crate::COLLECTORS),
+            sessions: shared.sessions(),
+            lifetimes: Lifetimes {
+                transaction: config.transaction_expires.into(),
+                dialog: config.dialog_expires.into(),
+            },
+            automatic: config.automatic,
+            scripted: config.scripted,
+            methods: config.methods.iter().map(|method| method.as_bytes().into()).collect(),
+            networks: config.networks.clone(),
+            correlation_header: config.correlation_header.as_deref().map(Into::into),
+            around,
+            default_collector: config.collector.as_deref().map(|text| text.as_bytes().into()),
+        })
+    }
+
+    /// Takes one message: filter, collector, correlation, HEP, queue. Never waits.
+    ///
+    /// A message that is not wanted or finds the queue full is counted, and that is all; the answer is still `Ok`.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the offer itself cannot be followed; counted, too.
+    pub fn offer(&mut self, offer: &Offer<'_>) -> Result<(), Refusal> {
+        self.follow(offer, Scope::Message, &mut Delivered::default()).map(|_followed| ())
+    }
+
+    /// The same, and opens a session if `scope` says so: then [`observe`](Self::observe) captures the rest of it.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn follow(
+        &mut self,
+        offer: &Offer<'_>,
+        scope: Scope,
+        delivered: &mut Delivered,
+    ) -> Result<Followed, Refusal> {
+        let raw = offer.message.raw;
+        if !self.scripted || !filter::wants(&self.shared, raw) {
+            self.counters.add(Count::Filtered);
+            return Ok(Followed::Yes);
+        }
+        let slot = self.slot(offer.collector).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
+        let curious = scope != Scope::Message
+            || self.shared.is_following()
+            || self.correlation_header.is_some()
+            || !self.methods.is_empty();
+        if curious {
+            return self.follow_parsed(offer, scope, slot, delivered);
+        }
+        let chosen = offer.correlation.filter(|id| !id.is_empty()).or(offer.template);
+        self.send(slot, &offer.message, None, chosen, delivered)?;
+        Ok(Followed::Yes)
+    }
+
+    /// The part of [`follow`](Self::follow) that has to read the message. Apart, so that it costs others nothing.
+    #[inline(never)]
+    fn follow_parsed(
+        &mut self,
+        offer: &Offer<'_>,
+        scope: Scope,
+        slot: u8,
+        delivered: &mut Delivered,
+    ) -> Result<Followed, Refusal> {
+        let facts = Facts::of(offer.message.raw);
+        let keys = facts.as_ref().and_then(|facts| Keys::of(facts, self.shared.seed()));
+        let session = keys
+            .filter(|_| self.shared.is_following())
+            .and_then(|keys| self.session(keys, self.shared.seconds()));
+        let chosen = Sources {
+            given: offer.correlation,
+            session: session.as_ref().map(Session::id),
+            header: facts.as_ref().and_then(|facts| self.header(facts)),
+            template: offer.template,
+        }
+        .chosen();
+        let followed = self.open(scope, facts.as_ref().zip(keys), slot, chosen);
+        let method = facts.and_then(|facts| facts.method());
+        self.send(slot, &offer.message, method, chosen, delivered)?;
+        Ok(followed)
+    }
+
+    /// Takes one message that the host shows of its own accord, if it belongs to a session, or everything is captured.
+    ///
+    /// A message that does neither is not counted.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn observe(&mut self, message: &Message<'_>, delivered: &mut Delivered) -> Result<(), Refusal> {
+        if !self.shared.is_enabled() || !(self.automatic || self.shared.is_following()) {
+            return Ok(());
+        }
+        // Keep-alives and whatever else is no SIP.
+        let Some(facts) = Facts::of(message.raw) else { return Ok(()) };
+        let keys = Keys::of(&facts, self.shared.seed());
+        let session = keys.and_then(|keys| self.refreshed(keys, &facts));
+        let (slot, chosen) = match &session {
+            Some(session) => (session.collector, Some(session.id())),
+            None if self.automatic => {
+                let slot = self.slot(None).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
+                let header = self.header(&facts);
+                if keys.is_none() {
+                    self.counters.add(Count::NotFollowed);
+                } else if header.is_some() && facts.request.is_some() {
+                    // Replies, and requests of the other side, lack the header.
+                    self.open(Scope::Dialog, Some(&facts).zip(keys), slot, header);
+                }
+                (slot, header)
+            }
+            None => return Ok(()),
+        };
+        self.send(slot, message, facts.method(), chosen, delivered)
+    }
+
+    /// Counts a message whose offer ended in a panic.
+    pub fn count_panic(&self) {
+        self.counters.add(Count::Panicked);
+    }
+
+    /// Counts a message that the host could not offer, because the script's call could not be followed.
+    pub fn count_refused(&self) {
+        self.counters.add(Count::Refused);
+    }
+
+    /// The session that a message belongs to; the narrower one if there are two.
+    fn session(&self, keys: Keys, now: u64) -> Option<Session> {
+        let sessions = self.sessions?;
+        keys.transaction.and_then(|key| sessions.find(key, now)).or_else(|| sessions.find(keys.dialog, now))
+    }
+
+    /// The same; this message prolongs its life, or shortens it.
+    fn refreshed(&self, keys: Keys, facts: &Facts<'_>) -> Option<Session> {
+        let sessions = self.sessions?;
+        let now = self.shared.seconds();
+        let refresh = |key, scope| {
+            let session = sessions.find(key, now)?;
+            sessions.extend(&session, self.lifetimes.after(facts, scope, session.life.established, now));
+            Some(session)
+        };
+        let transaction = keys.transaction.and_then(|key| refresh(key, Scope::Transaction));
+        let dialog = refresh(keys.dialog, Scope::Dialog);
+        transaction.or(dialog)
+    }
+
+    /// Opens the session of a message, so that all processes know it.
+    fn open(
+        &self,
+        scope: Scope,
+        message: Option<(&Facts<'_>, Keys)>,
+        collector: u8,
+        id: Option<&[u8]>,
+    ) -> Followed {
+        if scope == Scope::Message {
+            return Followed::Yes;
+        }
+        let known = message.and_then(|(facts, keys)| {
+            let key = if scope == Scope::Dialog { Some(keys.dialog) } else { keys.transaction };
+            Some((facts, key?))
+        });
+        let Some((facts, key)) = known else {
+            self.counters.add(Count::NotFollowed);
+            return Followed::NoCallId;
+        };
+        let now = self.shared.seconds();
+        let established = self
+            .sessions
+            .and_then(|sessions| sessions.find(key, now))
+            .is_some_and(|session| session.life.established);
+        let life = self.lifetimes.after(facts, scope, established, now);
+        let opened = self
+            .sessions
+            .ok_or(Refused::Full)
+            .and_then(|sessions| sessions.open(key, collector, id.unwrap_or_default(), life, now));
+        match opened {
+            Ok(()) => {
+                // Nearly always so already: a load spares the other processes a contended write.
+                if !self.shared.is_following() {
+                    self.shared.set_following();
+                }
+                Followed::Yes
+            }
+            Err(Refused::Full) => {
+                self.counters.add(Count::TableFull);
+                Followed::TableFull
+            }
+            Err(Refused::TooLong) => {
+                self.counters.add(Count::NotFollowed);
+                Followed::IdTooLong
+            }
+        }
+    }
+
+    /// The value of the header that names the correlation id.
+    fn header<'m>(&self, facts: &Facts<'m>) -> Option<&'m [u8]> {
+        let name = self.correlation_header.as_deref()?;
+        facts.message.header(name).filter(|value| !value.is_empty())
+    }
+
+    /// Puts a message into the queue, if its method and its ends are wanted and the collector has not got it yet.
+    fn send(
+        &mut self,
+        slot: u8,
+        message: &Message<'_>,
+        method: Option<&[u8]>,
+        correlation: Option<&[u8]>,
+        delivered: &mut Delivered,
+    ) -> Result<(), Refusal> {
+        let wanted = filter::wants_method(&self.methods, method)
+            && filter::wants_ends(&self.networks, message)
+            && delivered.first_time(slot);
+        if !wanted {
+            self.counters.add(Count::Filtered);
+            return Ok(());
+        }
+        match self.queue(slot, message, correlation) {
+            Ok(Ok(())) => self.counters.add(Count::Queued),
+            Ok(Err(Full)) => self.counters.add(Count::RingFull),
+            Err(_too_long) => {
+                self.counters.add(Count::Refused);
+                return Err(Refusal::Unencodable);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slot of a collector; known ones are found without touching shared memory.
+    fn slot(&mut self, collector: Option<&[u8]>) -> Result<u8, Refusal> {
+        let text = match collector {
+            Some(text) => text,
+            None => self.default_collector.as_deref().ok_or(Refusal::NoCollector)?,
+        };
+        if let Some((_, slot)) = self.known.iter().find(|(known, _)| **known == *text) {
+            return Ok(*slot);
+        }
+        collectors(text).map_err(Refusal::BadCollector)?;
+        let slot = self.shared.collector_slot(text).ok_or(Refusal::TooManyCollectors)?;
+        self.known.push((text.into(), slot));
+        Ok(slot)
+    }
+
+    /// Puts the message's packet into the queue; shortens the message if HEP has no room for it.
+    fn queue(
+        &mut self,
+        slot: u8,
+        message: &Message<'_>,
+        correlation: Option<&[u8]>,
+    ) -> Result<Result<(), Full>, EncodeError> {
+        let seen = Seen {
+            source: message.source,
+            destination: message.destination,
+            transport: message.transport,
+            time: message.captured_at,
+            correlation_id: correlation_id(correlation, message.raw),
+        };
+        let around = self.around + seen.correlation_id.map_or(0, <[u8]>::len);
+        let payload = message.raw.get(..MAX_PACKET_BYTES - around).unwrap_or(message.raw);
+        if payload.len() < message.raw.len() {
+            self.counters.add(Count::Truncated);
+        }
+        let head_len = self.template.head(&seen, payload.len(), &mut self.head)?;
+        Ok(self.queue.push_joined(slot, &self.head[..head_len], payload))
+    }
+}

@@ -1,0 +1,67 @@
+use crate::chunk::{SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
+use crate::decode::Chunks;
+use crate::{DecodeError, Transport};
+
+/// A chunk of a vendor: its type id has the meaning the vendor gives it, never that of the generic chunk of the same
+/// number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VendorChunk<'a> {
+    /// Vendor id, not 0.
+    pub vendor: u16,
+    /// Type id among this vendor's.
+    pub id: u16,
+    /// Body, as it came.
+    pub body: &'a [u8],
+}
+
+/// The vendor chunks of a packet that are not read into a field, in the packet's order. It is an iterator over borrowed
+/// bytes: copying it costs nothing, and two are equal if they yield equal chunks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VendorChunks<'a> {
+    /// Chunks, generic ones among them; known to be well formed.
+    rest: &'a [u8],
+}
+
+impl<'a> VendorChunks<'a> {
+    /// From encoded chunks, for a packet to be written. Generic chunks among them are passed over, and so is the
+    /// transport chunk, which has a field of its own.
+    pub fn new(chunks: &'a [u8]) -> Result<Self, DecodeError> {
+        Chunks::new(chunks).try_for_each(|chunk| chunk.map(drop))?;
+        Ok(VendorChunks { rest: chunks })
+    }
+
+    /// From chunks that have been walked before.
+    pub(crate) fn walked(rest: &'a [u8]) -> Self {
+        VendorChunks { rest }
+    }
+}
+
+impl<'a> Iterator for VendorChunks<'a> {
+    type Item = VendorChunk<'a>;
+
+    fn next(&mut self) -> Option<VendorChunk<'a>> {
+        let mut chunks = Chunks::new(self.rest);
+        while let Some(Ok((vendor, id, body))) = chunks.next() {
+            if vendor != VENDOR_GENERIC && transport(vendor, id, body).is_none() {
+                self.rest = chunks.rest();
+                return Some(VendorChunk { vendor, id, body });
+            }
+        }
+        self.rest = &[];
+        None
+    }
+}
+
+impl PartialEq for VendorChunks<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Iterator::eq(*self, *other)
+    }
+}
+
+/// The transport, if the chunk is Siplens' and says one this version knows.
+pub(crate) fn transport(vendor: u16, id: u16, body: &[u8]) -> Option<Transport> {
+    match (vendor, id, body) {
+        (VENDOR_SIPLENS, SIPLENS_TRANSPORT, &[code]) => Transport::from_code(code),
+        _ => None,
+    }
+}

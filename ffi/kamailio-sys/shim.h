@@ -1,0 +1,35 @@
+/* What Kamailio offers as macros or inline functions only, as functions. */
+#ifndef SIPLENS_SHIM_H
+#define SIPLENS_SHIM_H
+
+#include <stddef.h>
+#include "core/pvar.h"
+#include "core/str.h"
+
+struct sip_msg;
+struct onsend_info;
+
+/* The strings and sizes that the C compiler arrived at; build.rs and mod_init compare them. */
+extern const char siplens_built_version[];
+extern const char siplens_built_flags[];
+extern const size_t siplens_sizes[5];
+
+/* Whether a line of this level (L_ERR … L_DBG) would be written, and writing one. */
+int siplens_log_wanted(int level);
+void siplens_log(int level, const char *text, int len);
+
+/* The value of a parameter that fixup_spve_all prepared. It lives in a buffer that the next call may reuse. */
+int siplens_svalue(struct sip_msg *msg, void *param, str *value);
+
+/* The pseudo-variable that the text is, from the host's cache that is never emptied; null if it is more or less. */
+pv_spec_t *siplens_pv(str *name);
+/* Its value for this message, at a place that the next call may reuse; negative if it has none. */
+int siplens_pv_value(struct sip_msg *msg, pv_spec_t *spec, str *value);
+
+/* The message that is being sent, inside onsend_route; null elsewhere. */
+struct onsend_info *siplens_onsend(void);
+
+/* Takes over what core.cfg_set changed, in a process that receives no messages. */
+void siplens_cfg_update(void);
+
+#endif

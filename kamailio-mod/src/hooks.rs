@@ -1,0 +1,221 @@
+//! Every message that the host receives or sends, in whichever process.
+//!
+//! Two of the core's events show all of them: what came in before anything is changed, and what was sent, with
+//! retransmissions and with what the proxy makes up itself. Each has room for one module; if another one was first,
+//! the two events that may change messages are used instead, and show the same messages to us.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use boundary::fence;
+use capture::{Config, Delivered, Message};
+use kamailio_sys::{
+    POST_SCRIPT_CB, SREV_NET_DATA_IN, SREV_NET_DATA_OUT, SREV_NET_DATA_RECV, SREV_NET_DATA_SENT,
+    script_cb_flag_ONREPLY_CB, script_cb_flag_REQUEST_CB, sip_msg, sr_event_param, sr_net_info, str_,
+};
+
+use crate::commands::{note_panic, say_once};
+use crate::log::{Level, log};
+use crate::worker::{Shown, Worker};
+use crate::{message, process, worker};
+
+type Event = unsafe extern "C" fn(*mut sr_event_param) -> c_int;
+
+/// Whether a call in the script may open a session.
+static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+/// Whether a call in the script may give an id.
+static CALLED: AtomicBool = AtomicBool::new(false);
+/// Whether what comes in waits for the script's calls.
+static HOLDS: AtomicBool = AtomicBool::new(false);
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+/// Whether the host sends copies, because a module may change them: then not what `onsend_route` saw is shown to us.
+static COPIES: AtomicBool = AtomicBool::new(false);
+
+/// The message goes on as if we were not there; below 0 the host would drop it.
+const GO_ON: c_int = 0;
+
+/// Says that the script needs to see later messages; while the configuration is read.
+pub fn ask_for() {
+    ASKED_FOR.store(true, Ordering::Relaxed);
+}
+
+/// Says that the script has a call with arguments; while the configuration is read.
+pub fn note_call() {
+    CALLED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the host shows us all messages.
+pub fn are_registered() -> bool {
+    REGISTERED.load(Ordering::Relaxed)
+}
+
+/// Asks the host for its events, if the configuration needs them: who only captures single messages leaves them to
+/// others. To be called before the first fork.
+pub fn register(config: &Config) {
+    let needed = config.automatic || (config.scripted && ASKED_FOR.load(Ordering::Relaxed));
+    if !needed {
+        return;
+    }
+    // SAFETY: a plain question to the host; all modules have registered theirs.
+    let changed = unsafe { kamailio_sys::sr_event_enabled(SREV_NET_DATA_OUT as c_int) } != 0;
+    COPIES.store(changed, Ordering::Relaxed);
+    let came = take(SREV_NET_DATA_RECV, came_in, SREV_NET_DATA_IN, coming_in);
+    let went = take(SREV_NET_DATA_SENT, was_sent, SREV_NET_DATA_OUT, going_out);
+    if !came || !went {
+        log(
+            Level::Error,
+            "no room for another module at the core's events: modes t and d and trace_mode see nothing",
+        );
+    }
+    REGISTERED.store(came && went, Ordering::Relaxed);
+    // What is captured in any case waits for the script, should it want to give an id.
+    if config.automatic && config.scripted && CALLED.load(Ordering::Relaxed) {
+        let when = POST_SCRIPT_CB | script_cb_flag_REQUEST_CB | script_cb_flag_ONREPLY_CB;
+        // SAFETY: the main process, before any fork; the callback lives as long as the module is loaded.
+        let status =
+            unsafe { kamailio_sys::register_script_cb(Some(script_ended), when, std::ptr::null_mut()) };
+        HOLDS.store(status == 0, Ordering::Relaxed);
+    }
+}
+
+unsafe extern "C" fn script_ended(_: *mut sip_msg, _: c_uint, _: *mut c_void) -> c_int {
+    if !fence(false, || {
+        worker::with(release);
+        true
+    }) {
+        fence((), note_panic);
+    }
+    // The host does not look at it.
+    1
+}
+
+/// Captures the message that waited for the script, under what the script has made of it.
+fn release(worker: &mut Worker) {
+    worker.let_go(|agent, message, delivered| {
+        if let Err(refusal) = agent.observe(message, delivered) {
+            say_once(refusal.notice(), refusal);
+        }
+    });
+}
+
+fn take(first: u32, on_first: Event, second: u32, on_second: Event) -> bool {
+    let ask = |event: u32, callback: Event| {
+        // SAFETY: the main process, before any fork; the callback lives as long as the module is loaded.
+        let status = unsafe { kamailio_sys::sr_event_register_cb(event as c_int, Some(callback)) };
+        status == 0
+    };
+    if ask(first, on_first) {
+        return true;
+    }
+    log(
+        Level::Notice,
+        "another module (siptrace with trace_mode?) has the core's capture event; messages are taken where modules may change them",
+    );
+    ask(second, on_second)
+}
+
+unsafe extern "C" fn came_in(event: *mut sr_event_param) -> c_int {
+    shown(event, |event| {
+        // SAFETY: for this event the host passes its description of the message, valid until we return.
+        let info = unsafe { event.data.cast::<sr_net_info>().as_ref() }?;
+        // SAFETY: the octets are as long as the host says, and stay until we return.
+        let raw = unsafe { boundary::bytes(info.data.s, info.data.len) };
+        // SAFETY: null, or where the message came from, valid until we return.
+        let from = unsafe { info.rcv.as_ref() }?;
+        Some((message::arrived(raw, from, capture::now()), Way::In))
+    })
+}
+
+unsafe extern "C" fn was_sent(event: *mut sr_event_param) -> c_int {
+    shown(event, |event| {
+        // SAFETY: for this event the host passes its description of the message, valid until we return.
+        let info = unsafe { event.data.cast::<sr_net_info>().as_ref() }?;
+        // SAFETY: the octets are as long as the host says, and stay until we return.
+        let raw = unsafe { boundary::bytes(info.data.s, info.data.len) };
+        // SAFETY: null, or where the message went, valid until we return.
+        let to = unsafe { info.dst.as_ref() }?;
+        // SAFETY: the socket in it is null or one that the host listens at.
+        let message = unsafe { message::departing(raw, to, capture::now()) };
+        Some((message, if COPIES.load(Ordering::Relaxed) { Way::Copied } else { Way::Out }))
+    })
+}
+
+unsafe extern "C" fn coming_in(event: *mut sr_event_param) -> c_int {
+    shown(event, |event| {
+        // SAFETY: for this event the host passes the address of its text, valid until we return.
+        let text = unsafe { event.data.cast::<str_>().as_ref() }?;
+        // SAFETY: the octets are as long as the host says, and stay until we return.
+        let raw = unsafe { boundary::bytes(text.s, text.len) };
+        // SAFETY: null, or where the message came from, valid until we return.
+        let from = unsafe { event.rcv.as_ref() }?;
+        Some((message::arrived(raw, from, capture::now()), Way::In))
+    })
+}
+
+unsafe extern "C" fn going_out(event: *mut sr_event_param) -> c_int {
+    shown(event, |event| {
+        // SAFETY: for this event the host passes the address of its text, valid until we return.
+        let text = unsafe { event.data.cast::<str_>().as_ref() }?;
+        // SAFETY: the octets are as long as the host says, and stay until we return.
+        let raw = unsafe { boundary::bytes(text.s, text.len) };
+        // SAFETY: null, or where the message goes, valid until we return.
+        let to = unsafe { event.dst.as_ref() }?;
+        // SAFETY: the socket in it is null or one that the host listens at.
+        Some((unsafe { message::departing(raw, to, capture::now()) }, Way::Copied))
+    })
+}
+
+/// How the host meets a message.
+#[derive(Clone, Copy)]
+enum Way {
+    In,
+    Out,
+    /// Out, in a copy at another address than `onsend_route` saw.
+    Copied,
+}
+
+/// One event, from whichever of the host's functions; nothing of it is looked at while nothing is to be captured.
+fn shown(
+    event: *mut sr_event_param,
+    read: impl FnOnce(&sr_event_param) -> Option<(Message<'_>, Way)>,
+) -> c_int {
+    if fence(false, || {
+        let automatic = process::config().is_some_and(|config| config.automatic);
+        if automatic || process::shared().is_some_and(|shared| shared.is_following()) {
+            // SAFETY: the host passes its event, valid until we return.
+            if let Some((message, way)) = unsafe { event.as_ref() }.and_then(read) {
+                worker::with(|worker| observe(worker, &message, way));
+            }
+        }
+        true
+    }) {
+        return GO_ON;
+    }
+    fence((), note_panic);
+    GO_ON
+}
+
+fn observe(worker: &mut Worker, message: &Message<'_>, way: Way) {
+    if matches!(way, Way::In) && HOLDS.load(Ordering::Relaxed) {
+        // One that the host found broken, so that no script has run for it.
+        release(worker);
+        worker.hold(message);
+        worker.received = Shown::new(message.raw, Delivered::default());
+        worker.leaving = None;
+        return;
+    }
+    let mut delivered = match way {
+        Way::In => Delivered::default(),
+        Way::Out => Shown::delivered(worker.leaving.take(), message.raw),
+        Way::Copied => worker.leaving.take().map(|shown| shown.delivered).unwrap_or_default(),
+    };
+    let outcome = worker.agent.observe(message, &mut delivered);
+    if matches!(way, Way::In) {
+        worker.received = Shown::new(message.raw, delivered);
+        // What was about to leave before this came has left, or never will.
+        worker.leaving = None;
+    }
+    if let Err(refusal) = outcome {
+        say_once(refusal.notice(), refusal);
+    }
+}

@@ -1,0 +1,137 @@
+//! What one process of the proxy keeps between messages: its agent, and room for a call's arguments.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+use std::net::SocketAddr;
+
+use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
+
+use crate::log::{Level, log};
+use crate::process;
+
+/// One process's capture state.
+pub struct Worker {
+    /// Queues and counters go with this process.
+    pub agent: Agent,
+    /// The call's collector, copied: the host reuses its own buffer for the next argument.
+    pub collector: Vec<u8>,
+    /// What the configured template makes of the call's message, copied likewise.
+    pub template: Vec<u8>,
+    /// The message that came in last, if the host has shown it to us: the script works on it now.
+    pub received: Option<Shown>,
+    /// The same message, while the script may still give it an id.
+    pub held: Option<Held>,
+    /// Room for its octets, used again and again.
+    pub held_raw: Vec<u8>,
+    /// The message that `onsend_route` has captured: the host shows it to us next.
+    pub leaving: Option<Shown>,
+}
+
+/// What is known of a message that waits, besides its octets.
+#[derive(Clone, Copy)]
+pub struct Held {
+    source: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+    transport: Transport,
+    captured_at: Timestamp,
+}
+
+impl Worker {
+    /// Keeps a copy of the message that came in until [`let_go`](Self::let_go).
+    pub fn hold(&mut self, message: &Message<'_>) {
+        let Message { raw, source, destination, transport, captured_at } = *message;
+        self.held_raw.clear();
+        self.held_raw.extend_from_slice(raw);
+        self.held = Some(Held { source, destination, transport, captured_at });
+    }
+
+    /// Hands out the message that was kept, if there is one, and who got it meanwhile.
+    pub fn let_go(&mut self, take: impl FnOnce(&mut Agent, &Message<'_>, &mut Delivered)) {
+        let Some(Held { source, destination, transport, captured_at }) = self.held.take() else { return };
+        let message = Message { raw: &self.held_raw, source, destination, transport, captured_at };
+        let mut delivered = self.received.map(|shown| shown.delivered).unwrap_or_default();
+        take(&mut self.agent, &message, &mut delivered);
+        if let Some(shown) = &mut self.received {
+            shown.delivered = delivered;
+        }
+    }
+}
+
+/// A message that is met a second time, and to whom it was delivered the first time.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    /// Address of its octets; compared, never read.
+    pub buffer: usize,
+    /// To whom it was delivered.
+    pub delivered: Delivered,
+}
+
+impl Shown {
+    /// What is known of the message whose octets begin at `raw`; for another one nothing.
+    pub fn delivered(shown: Option<Self>, raw: &[u8]) -> Delivered {
+        shown
+            .filter(|shown| shown.buffer == raw.as_ptr().addr())
+            .map(|shown| shown.delivered)
+            .unwrap_or_default()
+    }
+
+    /// The message whose octets begin at `raw`.
+    pub fn new(raw: &[u8], delivered: Delivered) -> Option<Self> {
+        Some(Self { buffer: raw.as_ptr().addr(), delivered })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Made {
+    process: c_int,
+    worker: &'static RefCell<Worker>,
+}
+
+thread_local! {
+    /// Lives as long as the process, so nothing is destroyed when the host exits.
+    static WORKER: Cell<Option<Made>> = const { Cell::new(None) };
+}
+
+/// Runs `body` with this process's worker. `None` if there is none, or it is in use further up the stack: then the
+/// message is not captured, and that is counted.
+pub fn with<T>(body: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+    let shared = process::shared()?;
+    let Some(made) = made(shared) else {
+        shared.count_stray_offer();
+        if shared.first_time(Notice::NoQueue) {
+            log(Level::Warning, "a process without a queue met a message; it is not captured");
+        }
+        return None;
+    };
+    let Ok(mut worker) = made.try_borrow_mut() else {
+        shared.count_stray_offer();
+        return None;
+    };
+    Some(body(&mut worker))
+}
+
+/// This process's worker, made at its first message. A fork copies its parent's, which must not be used: a queue has
+/// one writer.
+fn made(shared: Shared) -> Option<&'static RefCell<Worker>> {
+    // SAFETY: the host sets it right after a fork, in the process's only thread.
+    let process = unsafe { kamailio_sys::process_no };
+    if let Some(made) = WORKER.get()
+        && made.process == process
+    {
+        return Some(made.worker);
+    }
+    let config = process::config()?;
+    let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?;
+    let worker = Worker {
+        agent,
+        collector: Vec::with_capacity(256),
+        template: Vec::with_capacity(1024),
+        received: None,
+        held: None,
+        held_raw: Vec::with_capacity(4096),
+        leaving: None,
+    };
+    let worker: &'static RefCell<Worker> = Box::leak(Box::new(RefCell::new(worker)));
+    WORKER.set(Some(Made { process, worker }));
+    Some(worker)
+}

@@ -1,0 +1,21 @@
+#![forbid(unsafe_code)]
+//! End to end: a real Kamailio with the module, sipp, the real backend.
+//!
+//! `cargo test -p siplens-e2e --test cases`, after `cargo build -p siplens` and `scripts/build-module`; `./test e2e`
+//! does all of it. What is missing fails a case: nothing here is skipped.
+
+mod access;
+mod call;
+mod capture;
+mod config;
+mod customer_link;
+mod examples;
+mod export;
+mod garbage;
+mod interface;
+mod modes;
+mod outage;
+mod restart;
+mod search;
+mod session;
+mod stage;

@@ -1,0 +1,65 @@
+#![forbid(unsafe_code)]
+//! Runs a command next to a real backend with a real call in it, and ends with the command's status.
+//!
+//! The command finds in its environment: `SIPLENS_HTTP_URL`, `SIPLENS_CUSTOMER_URL`, `SIPLENS_CALL_ID` and
+//! `SIPLENS_CORRELATION_ID` (an answered call through Kamailio and its session), `SIPLENS_HOSTILE_CALL_ID` (a call
+//! whose every field tries to become markup).
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use harness::sipp::Transport;
+use harness::{
+    Agent, Backend, BackendSetup, Call, Kamailio, Observed, Proxy, Setup, Uas, answered_call, ladder,
+};
+
+const SESSION: &str = "browser-session";
+const HOSTILE: &str = "hostile\"'<img src=x onerror=alert(1)>&amp;@siplens.test";
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(program) = arguments.next() else { bail!("usage: stage COMMAND [ARGUMENT…]") };
+
+    // The page that frames a customer link in the tests may stand anywhere on loopback.
+    let config =
+        "[customer]\nframe_ancestors = [\"http://127.0.0.1:*\", \"http://localhost:*\"]\n".to_owned();
+    let backend = Backend::start_with(BackendSetup { config: Some(config), ..BackendSetup::default() })?;
+    let uas = Uas::start(Transport::Udp)?;
+    let proxy = Kamailio::start(&Setup::example("full", backend.hep(), uas.uri()).session(SESSION))?;
+    let placed = Call::new("reinvite").place(proxy.sip(), Transport::Udp)?;
+    let busy = Call::new("busy").to("busy").place(proxy.sip(), Transport::Udp)?;
+
+    let mut agent = Agent::udp(backend.hep())?;
+    agent.send_all(&answered_call("other@siplens.test", "other-session", Duration::from_secs(60)))?;
+    agent.send_all(&hostile())?;
+
+    backend.call(&placed.call_id, ladder::expected("reinvite")?.len())?;
+    backend.call(&busy.call_id, ladder::expected("busy")?.len())?;
+    backend.call(HOSTILE, 2)?;
+
+    let status = Command::new(&program)
+        .args(arguments)
+        .env("SIPLENS_HTTP_URL", backend.http_url())
+        .env("SIPLENS_CUSTOMER_URL", backend.customer_url())
+        .env("SIPLENS_CALL_ID", &placed.call_id)
+        .env("SIPLENS_CORRELATION_ID", SESSION)
+        .env("SIPLENS_HOSTILE_CALL_ID", HOSTILE)
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An INVITE and its reply, full of markup.
+fn hostile() -> [Observed; 2] {
+    let markup = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">";
+    let headers = format!(
+        "Via: SIP/2.0/UDP 127.0.0.1:5080;branch=z9hG4bK-hostile\r\n\
+         From: \"{markup}\" <sip:<b>alice</b>@127.0.0.1>;tag=<i>a</i>\r\nTo: <sip:<b>bob</b>@127.0.0.1>\r\n\
+         Call-ID: {HOSTILE}\r\nCSeq: 1 INVITE\r\nUser-Agent: {markup}\r\nSubject: {markup}\r\n"
+    );
+    let invite = format!("INVITE sip:<b>bob</b>@127.0.0.1 SIP/2.0\r\n{headers}\r\n{markup}");
+    let reply = Observed::raw(format!("SIP/2.0 486 {markup}\r\n{headers}\r\n"));
+    [Observed::raw(invite), Observed { src: reply.dst, dst: reply.src, ..reply }]
+        .map(|message| message.in_session(HOSTILE))
+}
