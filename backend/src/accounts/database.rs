@@ -1,9 +1,10 @@
 //! The few SQL statements that accounts need, on SQLite and PostgreSQL alike: both take `$1`, and both know the types
 //! `text` and `bigint`, which are all that is used.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -110,15 +111,43 @@ impl From<Option<&str>> for Value {
     }
 }
 
+/// How long to wait for another process that has the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The file, for its owner only. Its companions (`-wal`, `-shm`) take over its mode.
 pub async fn open_sqlite(path: &Path) -> Result<SqlitePool, AccountsError> {
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    create(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10));
-    Ok(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?)
+        .busy_timeout(BUSY_TIMEOUT);
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match SqlitePoolOptions::new().max_connections(4).connect_with(options.clone()).await {
+            // SQLite does not wait for its turn to make a file one with a write-ahead log.
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// Makes the file if it is not there. One that is must not be opened besides SQLite: closing it again would end the
+/// locks that this process holds on it.
+fn create(path: &Path) -> std::io::Result<()> {
+    match std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// SQLite's primary result code `SQLITE_BUSY`, whatever its extension.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 /// What both pools do alike, in all but the names of their types.
