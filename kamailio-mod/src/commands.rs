@@ -84,7 +84,7 @@ fn run(msg: *mut sip_msg, uri: *mut c_char, id: *mut c_char, mode: *mut c_char) 
 }
 
 fn capture(worker: &mut Worker, msg: *mut sip_msg, uri: *mut c_char, id: *mut c_char, mode: *mut c_char) {
-    let captured_at = capture::now();
+    let captured_at = message::now();
     // SAFETY: the host's message, and an argument that fix_argument made; done with before the next is evaluated.
     let mode = unsafe { argument::value(msg, mode) };
     let scope = match scope(mode.unwrap_or(b"m")) {

@@ -122,7 +122,7 @@ unsafe extern "C" fn came_in(event: *mut sr_event_param) -> c_int {
         let raw = unsafe { boundary::bytes(info.data.s, info.data.len) };
         // SAFETY: null, or where the message came from, valid until we return.
         let from = unsafe { info.rcv.as_ref() }?;
-        Some((message::arrived(raw, from, capture::now()), Way::In))
+        Some((message::arrived(raw, from, message::now()), Way::In))
     })
 }
 
@@ -135,7 +135,7 @@ unsafe extern "C" fn was_sent(event: *mut sr_event_param) -> c_int {
         // SAFETY: null, or where the message went, valid until we return.
         let to = unsafe { info.dst.as_ref() }?;
         // SAFETY: the socket in it is null or one that the host listens at.
-        let message = unsafe { message::departing(raw, to, capture::now()) };
+        let message = unsafe { message::departing(raw, to, message::now()) };
         Some((message, if COPIES.load(Ordering::Relaxed) { Way::Copied } else { Way::Out }))
     })
 }
@@ -148,7 +148,7 @@ unsafe extern "C" fn coming_in(event: *mut sr_event_param) -> c_int {
         let raw = unsafe { boundary::bytes(text.s, text.len) };
         // SAFETY: null, or where the message came from, valid until we return.
         let from = unsafe { event.rcv.as_ref() }?;
-        Some((message::arrived(raw, from, capture::now()), Way::In))
+        Some((message::arrived(raw, from, message::now()), Way::In))
     })
 }
 
@@ -161,7 +161,7 @@ unsafe extern "C" fn going_out(event: *mut sr_event_param) -> c_int {
         // SAFETY: null, or where the message goes, valid until we return.
         let to = unsafe { event.dst.as_ref() }?;
         // SAFETY: the socket in it is null or one that the host listens at.
-        Some((unsafe { message::departing(raw, to, capture::now()) }, Way::Copied))
+        Some((unsafe { message::departing(raw, to, message::now()) }, Way::Copied))
     })
 }
 

@@ -10,6 +10,13 @@ use kamailio_sys::{
     socket_info,
 };
 
+/// The present time.
+#[inline]
+pub fn now() -> Timestamp {
+    let (seconds, microseconds) = boundary::wall_clock();
+    Timestamp { seconds, microseconds }
+}
+
 /// A message that came in, as it was before the script changed anything.
 ///
 /// # Safety

@@ -94,32 +94,39 @@ thread_local! {
 
 /// Runs `body` with this process's worker. `None` if there is none, or it is in use further up the stack: then the
 /// message is not captured, and that is counted.
+#[inline]
 pub fn with<T>(body: impl FnOnce(&mut Worker) -> T) -> Option<T> {
-    let shared = process::shared()?;
-    let Some(made) = made(shared) else {
-        shared.count_stray_offer();
-        if shared.first_time(Notice::NoQueue) {
-            log(Level::Warning, "a process without a queue met a message; it is not captured");
-        }
-        return None;
+    // SAFETY: the host sets it right after a fork, in the process's only thread.
+    let process = unsafe { kamailio_sys::process_no };
+    let worker = match WORKER.get() {
+        Some(made) if made.process == process => made.worker,
+        _ => first(process)?,
     };
-    let Ok(mut worker) = made.try_borrow_mut() else {
-        shared.count_stray_offer();
+    let Ok(mut worker) = worker.try_borrow_mut() else {
+        process::shared()?.count_stray_offer();
         return None;
     };
     Some(body(&mut worker))
 }
 
+/// What [`with`] does at a process's first message.
+#[cold]
+#[inline(never)]
+fn first(process: c_int) -> Option<&'static RefCell<Worker>> {
+    let shared = process::shared()?;
+    let made = make(shared, process);
+    if made.is_none() {
+        shared.count_stray_offer();
+        if shared.first_time(Notice::NoQueue) {
+            log(Level::Warning, "a process without a queue met a message; it is not captured");
+        }
+    }
+    made
+}
+
 /// This process's worker, made at its first message. A fork copies its parent's, which must not be used: a queue has
 /// one writer.
-fn made(shared: Shared) -> Option<&'static RefCell<Worker>> {
-    // SAFETY: the host sets it right after a fork, in the process's only thread.
-    let process = unsafe { kamailio_sys::process_no };
-    if let Some(made) = WORKER.get()
-        && made.process == process
-    {
-        return Some(made.worker);
-    }
+fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
     let config = process::config()?;
     let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?;
     let worker = Worker {

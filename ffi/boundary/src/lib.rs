@@ -3,6 +3,7 @@
 //! - [`fence()`] keeps a panic from crossing into C, where it would end the process.
 //! - [`bytes`] makes a slice of what C describes as pointer and length.
 //! - [`HostCell`] is a variable that the host writes and we read.
+//! - [`wall_clock`] is the time of day, cheaply.
 //! - [`map_shared`] is memory that every process forked later has in common.
 //! - [`with_signals_blocked`] starts threads that leave the host's signals to the host.
 //!
@@ -14,12 +15,14 @@
 //! ```
 
 mod cell;
+mod clock;
 mod fence;
 mod mapping;
 mod signals;
 mod view;
 
 pub use cell::HostCell;
+pub use clock::wall_clock;
 pub use fence::{Place, catch_quietly, fence, last_panic};
 pub use mapping::map_shared;
 pub use signals::with_signals_blocked;

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::collector::{UriError, collectors};
 use crate::config::Config;
-use crate::correlation::{MAX_CORRELATION_BYTES, Sources, correlation_id};
+use crate::correlation::{Sources, correlation_id};
 use crate::filter;
 use crate::message::Message;
 use crate::network::Network;
@@ -29,8 +29,6 @@ pub struct Agent {
     counters: ProcessCounters,
     queue: Writer,
     template: Template,
-    /// Room for a packet up to its payload, which goes into the queue from where the host has it.
-    head: Box<[u8]>,
     /// Collectors met in this process; at most one entry per slot.
     known: Vec<(Box<[u8]>, u8)>,
     sessions: Option<Sessions>,
@@ -164,7 +162,6 @@ impl Agent {
             counters: shared.process_counters(process)?,
             queue: shared.writer(process)?,
             template: Template::new(config.agent_id, PROTOCOL_TYPE_SIP, auth_key, agent_name),
-            head: vec![0; around + MAX_CORRELATION_BYTES].into(),
             known: Vec::with_capacity(crate::COLLECTORS),
             sessions: shared.sessions(),
             lifetimes: Lifetimes {
@@ -363,6 +360,7 @@ impl Agent {
     }
 
     /// Puts a message into the queue, if its method and its ends are wanted and the collector has not got it yet.
+    #[inline]
     fn send(
         &mut self,
         slot: u8,
@@ -390,6 +388,7 @@ impl Agent {
     }
 
     /// The slot of a collector; known ones are found without touching shared memory.
+    #[inline]
     fn slot(&mut self, collector: Option<&[u8]>) -> Result<u8, Refusal> {
         let text = match collector {
             Some(text) => text,
@@ -398,10 +397,7 @@ impl Agent {
         if let Some((_, slot)) = self.known.iter().find(|(known, _)| **known == *text) {
             return Ok(*slot);
         }
-        collectors(text).map_err(Refusal::BadCollector)?;
-        let slot = self.shared.collector_slot(text).ok_or(Refusal::TooManyCollectors)?;
-        self.known.push((text.into(), slot));
-        Ok(slot)
+        meet(&self.shared, &mut self.known, text)
     }
 
     /// Puts the message's packet into the queue; shortens the message if HEP has no room for it.
@@ -423,7 +419,17 @@ impl Agent {
         if payload.len() < message.raw.len() {
             self.counters.add(Count::Truncated);
         }
-        let head_len = self.template.head(&seen, payload.len(), &mut self.head)?;
-        Ok(self.queue.push_joined(slot, &self.head[..head_len], payload))
+        let head = self.template.head(&seen, payload.len())?;
+        Ok(self.queue.push_joined(slot, head, payload))
     }
+}
+
+/// The slot of a collector that this process has not met before.
+#[cold]
+#[inline(never)]
+fn meet(shared: &Shared, known: &mut Vec<(Box<[u8]>, u8)>, text: &[u8]) -> Result<u8, Refusal> {
+    collectors(text).map_err(Refusal::BadCollector)?;
+    let slot = shared.collector_slot(text).ok_or(Refusal::TooManyCollectors)?;
+    known.push((text.into(), slot));
+    Ok(slot)
 }

@@ -1,7 +1,7 @@
 //! Under which id a message is found again.
 
 /// Octets of a correlation id that are kept; a longer one is cut, because it takes room from the message itself.
-pub const MAX_CORRELATION_BYTES: usize = 1024;
+pub const MAX_CORRELATION_BYTES: usize = hep::Template::MAX_CORRELATION_LEN;
 
 /// Where ids come from; the first that is there and not empty wins.
 #[derive(Clone, Copy, Debug, Default)]

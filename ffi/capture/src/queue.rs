@@ -1,8 +1,9 @@
 //! A bounded queue from one process to the sender: one writer, one reader, no lock, no waiting.
 //!
-//! Records are packed into 64-bit words. The writer stores the words of a record, then publishes them with one
-//! release store of its position; what a killed writer left unfinished was never published, so there is nothing to
-//! repair. A full queue drops the newest record: the caller counts it.
+//! A record is a header and two parts, each of which begins with a 64-bit word of its own: what is put together by the
+//! reader costs the writer nothing. The writer stores the words of a record, then publishes them with one release store
+//! of its position; what a killed writer left unfinished was never published, so there is nothing to repair. A full
+//! queue drops the newest record: the caller counts it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,27 +82,15 @@ impl Writer {
     #[inline]
     pub fn push_joined(&mut self, slot: u8, head: &[u8], rest: &[u8]) -> Result<(), Full> {
         let len = head.len() + rest.len();
-        let needed = 1 + len.div_ceil(WORD);
+        let needed = words(head.len(), rest.len());
         if len > MAX_RECORD_BYTES || !self.has_room(needed as u64) {
             return Err(Full);
         }
+        let header = header(slot, head.len(), rest.len());
         let (until_end, from_start) = self.ring.around(self.position);
-        if let Some(words) = until_end.get(..needed) {
-            fill(words, header(slot, len), head, rest);
-        } else {
-            // Once in a turn of the ring, the record goes on at its start.
-            let mut words = until_end.iter().chain(from_start).take(needed);
-            if let Some(first) = words.next() {
-                first.store(header(slot, len), Ordering::Relaxed);
-            }
-            let mut octets = head.iter().chain(rest);
-            for word in words {
-                let mut next = [0; WORD];
-                for (to, from) in next.iter_mut().zip(octets.by_ref()) {
-                    *to = *from;
-                }
-                word.store(u64::from_ne_bytes(next), Ordering::Relaxed);
-            }
+        match until_end.get(..needed) {
+            Some(words) => fill(words, header, head, rest),
+            None => fill_around(until_end, from_start, header, head, rest),
         }
         self.position += needed as u64;
         self.ring.written.store(self.position, Ordering::Release);
@@ -152,18 +141,22 @@ impl Reader {
         if available == 0 {
             return Taken::Empty;
         }
-        let (slot, len) = from_header(self.ring.word(self.position).load(Ordering::Relaxed));
-        let needed = 1 + len.div_ceil(WORD) as u64;
-        if len > MAX_RECORD_BYTES || needed > available || available > self.ring.words.len() as u64 {
+        let (slot, head, rest) = from_header(self.ring.word(self.position).load(Ordering::Relaxed));
+        let needed = words(head, rest) as u64;
+        if head + rest > MAX_RECORD_BYTES || needed > available || available > self.ring.words.len() as u64 {
             // Where the next record starts is unknown; the writer's position is the next sure boundary.
             self.release(written);
             return Taken::Damaged;
         }
         let (until_end, from_start) = self.ring.around(self.position.wrapping_add(1));
-        for word in until_end.iter().chain(from_start).take(len.div_ceil(WORD)) {
-            record.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        let mut from = until_end.iter().chain(from_start);
+        for len in [head, rest] {
+            let end = record.len() + len;
+            for word in from.by_ref().take(len.div_ceil(WORD)) {
+                record.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            }
+            record.truncate(end);
         }
-        record.truncate(len);
         self.release(self.position.wrapping_add(needed));
         Taken::Record(slot)
     }
@@ -179,32 +172,27 @@ impl Reader {
 fn fill(words: &[AtomicU64], header: u64, head: &[u8], rest: &[u8]) {
     let Some((first, words)) = words.split_first() else { return };
     first.store(header, Ordering::Relaxed);
-    let (whole, end) = head.as_chunks::<WORD>();
-    let Some((to, words)) = words.split_at_checked(whole.len()) else { return };
-    store(to, whole);
-    // The word in which the two parts meet takes from the second what the first leaves free.
-    let (rest, words) = match words.split_first() {
-        Some((seam, words)) if !end.is_empty() => {
-            let free = rest.len().min(WORD - end.len());
-            let joined = last_octets(head, end.len()) | first_octets(rest, free) << (8 * end.len());
-            let rest = rest.get(free..).unwrap_or_default();
-            seam.store(joined.to_le(), Ordering::Relaxed);
-            (rest, words)
-        }
-        _ => (rest, words),
-    };
-    let (whole, end) = rest.as_chunks::<WORD>();
-    let Some((to, words)) = words.split_at_checked(whole.len()) else { return };
-    store(to, whole);
-    if let Some(word) = words.first() {
-        word.store(last_octets(rest, end.len()).to_le(), Ordering::Relaxed);
+    store(store(words, head), rest);
+}
+
+/// The same, when the record goes on at the ring's start: once in a turn, so it may take its time.
+#[cold]
+#[inline(never)]
+fn fill_around(until_end: &[AtomicU64], from_start: &[AtomicU64], header: u64, head: &[u8], rest: &[u8]) {
+    let octets = [head, rest].into_iter().flat_map(|part| part.chunks(WORD)).map(last_octets);
+    for (word, octets) in until_end.iter().chain(from_start).zip([header].into_iter().chain(octets)) {
+        word.store(octets, Ordering::Relaxed);
     }
 }
 
-/// Stores octets, eight words at a time: an atomic store is an ordinary one here, but no compiler joins or unrolls it.
-fn store(words: &[AtomicU64], octets: &[[u8; WORD]]) {
-    let (many, few) = words.as_chunks::<8>();
-    let (many_octets, few_octets) = octets.as_chunks::<8>();
+/// Stores octets, sixteen words at a time: an atomic store is an ordinary one here, but no compiler joins or unrolls
+/// it. Hands back the words behind them.
+#[inline]
+fn store<'w>(words: &'w [AtomicU64], octets: &[u8]) -> &'w [AtomicU64] {
+    let (whole, end) = octets.as_chunks::<WORD>();
+    let Some((to, words)) = words.split_at_checked(whole.len()) else { return &[] };
+    let (many, few) = to.as_chunks::<16>();
+    let (many_octets, few_octets) = whole.as_chunks::<16>();
     for (words, octets) in many.iter().zip(many_octets) {
         for (word, octets) in words.iter().zip(octets) {
             word.store(u64::from_ne_bytes(*octets), Ordering::Relaxed);
@@ -213,33 +201,39 @@ fn store(words: &[AtomicU64], octets: &[[u8; WORD]]) {
     for (word, octets) in few.iter().zip(few_octets) {
         word.store(u64::from_ne_bytes(*octets), Ordering::Relaxed);
     }
-}
-
-/// The first `count` octets, fewer than eight; the first of them is the lowest. What lies behind them is read with them
-/// where it can be, and masked out: that needs neither loop nor call.
-fn first_octets(octets: &[u8], count: usize) -> u64 {
-    match octets.first_chunk::<WORD>() {
-        Some(first) => u64::from_le_bytes(*first) & ((1 << (8 * count)) - 1),
-        None => octets.iter().take(count).rev().fold(0, |word, &octet| word << 8 | u64::from(octet)),
+    match words.split_first() {
+        Some((word, words)) if !end.is_empty() => {
+            // What stands before the last few is read with them where it can be: that needs neither loop nor call.
+            let last = match octets.last_chunk::<WORD>() {
+                Some(last) => (u64::from_le_bytes(*last) >> (8 * (WORD - end.len()))).to_le(),
+                None => last_octets(end),
+            };
+            word.store(last, Ordering::Relaxed);
+            words
+        }
+        _ => words,
     }
 }
 
-/// The last `count` octets, fewer than eight; the first of them is the lowest.
-fn last_octets(octets: &[u8], count: usize) -> u64 {
-    match octets.last_chunk::<WORD>() {
-        _ if count == 0 => 0,
-        Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - count)),
-        None => first_octets(&octets[octets.len() - count..], count),
-    }
+/// A word of at most eight octets, the first of them first in memory.
+fn last_octets(octets: &[u8]) -> u64 {
+    octets.iter().take(WORD).rev().fold(0, |word, &octet| word << 8 | u64::from(octet)).to_le()
 }
 
-fn header(slot: u8, len: usize) -> u64 {
-    (u64::from(slot) << 32) | len as u64
+/// Words that a record takes, its header among them.
+fn words(head: usize, rest: usize) -> usize {
+    1 + head.div_ceil(WORD) + rest.div_ceil(WORD)
 }
 
-fn from_header(word: u64) -> (u8, usize) {
-    let slot = u8::try_from(word >> 32).unwrap_or(u8::MAX);
-    (slot, (word & 0xFFFF_FFFF) as usize)
+/// Slot, and the octets of both parts.
+fn header(slot: u8, head: usize, rest: usize) -> u64 {
+    (u64::from(slot) << 40) | (head as u64) << 20 | rest as u64
+}
+
+fn from_header(word: u64) -> (u8, usize, usize) {
+    const LEN: u64 = (1 << 20) - 1;
+    let slot = u8::try_from(word >> 40).unwrap_or(u8::MAX);
+    (slot, (word >> 20 & LEN) as usize, (word & LEN) as usize)
 }
 
 #[cfg(test)]
@@ -291,7 +285,7 @@ mod tests {
         let ring = ring(32);
         let mut reader = Reader::new(ring).unwrap();
         // A writer that died between its stores and the publication.
-        ring[RING_HEAD].store(header(1, 8), Ordering::Relaxed);
+        ring[RING_HEAD].store(header(1, 0, 8), Ordering::Relaxed);
         ring[RING_HEAD + 1].store(42, Ordering::Relaxed);
         assert_eq!(reader.take(&mut Vec::new()), Taken::Empty);
     }

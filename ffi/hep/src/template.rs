@@ -8,16 +8,17 @@ use crate::chunk::{
 use crate::framing::MAGIC_HEP3;
 use crate::{EncodeError, Timestamp, Transport};
 
-/// What all packets of one capture agent have in common, encoded once.
+/// What all packets of one capture agent have in common, and the head of the packet that was made last.
 ///
 /// A proxy's worker pays for each message it shows to us. [`encode`](crate::encode()) goes through all chunks there
-/// are, twice; an agent needs a dozen of them, most at a place that never changes. It also copies the message, which
-/// here is the caller's: only what stands before it is written.
+/// are, twice; an agent needs a dozen of them, most at a place that never changes. Here the head of one packet becomes
+/// that of the next: as long as transport and address families stay the same, only numbers, addresses and the
+/// correlation id are written. The message itself is the caller's, and not copied.
 ///
 /// ```
 /// use hep::{Payload, Seen, Template, Timestamp, Transport};
 ///
-/// let template = Template::new(2001, 1, None, Some(b"edge-1"));
+/// let mut template = Template::new(2001, 1, None, Some(b"edge-1"));
 /// let seen = Seen {
 ///     source: Some("192.0.2.1:5060".parse()?),
 ///     destination: Some("192.0.2.2:5060".parse()?),
@@ -26,9 +27,8 @@ use crate::{EncodeError, Timestamp, Transport};
 ///     correlation_id: Some(b"our-session-id"),
 /// };
 /// let payload = b"OPTIONS sip:192.0.2.2 SIP/2.0\r\n\r\n";
-/// let mut head = [0; 256];
-/// let len = template.head(&seen, payload.len(), &mut head)?;
-/// let wire = [&head[..len], payload].concat();
+/// let head = template.head(&seen, payload.len())?;
+/// let wire = [head, payload].concat();
 /// assert_eq!(hep::decode(&wire)?.payload, Payload::Plain(payload));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -38,6 +38,12 @@ pub struct Template {
     protocol_type: u8,
     /// Whole chunks.
     texts: Box<[u8]>,
+    /// The last head, and room for the longest.
+    out: Box<[u8]>,
+    /// What stands in `out`, if anything does.
+    shape: Option<Shape>,
+    /// Octets in `out` before the correlation id's chunk.
+    leading: usize,
 }
 
 /// What differs from packet to packet, but for the payload. The fields are those of [`Packet`](crate::Packet).
@@ -51,14 +57,60 @@ pub struct Seen<'a> {
     pub transport: Transport,
     /// When it was seen.
     pub time: Timestamp,
-    /// What joins the messages of one session.
+    /// What joins the messages of one session; at most [`Template::MAX_CORRELATION_LEN`] octets.
     pub correlation_id: Option<&'a [u8]>,
+}
+
+/// What decides which chunks a head has, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    transport: Transport,
+    source: Family,
+    destination: Family,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    None,
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(endpoint: Option<&SocketAddr>) -> Self {
+        match endpoint {
+            None => Self::None,
+            Some(SocketAddr::V4(_)) => Self::V4,
+            Some(SocketAddr::V6(_)) => Self::V6,
+        }
+    }
+
+    /// Its number as every sender gives it, whatever its own constants are.
+    fn number(self) -> Option<u8> {
+        match self {
+            Self::None => None,
+            Self::V4 => Some(2),
+            Self::V6 => Some(10),
+        }
+    }
 }
 
 /// Octets of what comes first, at places that never change.
 const FIXED_LEN: usize = 57;
+/// Where the numbers in it stand.
+const LENGTH_AT: usize = 4;
+const SECONDS_AT: usize = 19;
+const MICROSECONDS_AT: usize = 29;
+/// Octets of port and address: two chunks.
+const V4_LEN: usize = 8 + 10;
+const V6_LEN: usize = 8 + 22;
+/// Where the address stands in them; the port's number stands behind the first chunk's header.
+const IP_AT: usize = 8 + HEADER_LEN;
 
 impl Template {
+    /// Octets of the longest correlation id.
+    pub const MAX_CORRELATION_LEN: usize = 1024;
+
     /// For an agent with this number, which sends payloads of one type (1 SIP) and, if given, a key and its name.
     pub fn new(
         agent_id: u32,
@@ -75,36 +127,43 @@ impl Template {
                 texts.extend_from_slice(text);
             }
         }
-        Template { agent_id, protocol_type, texts: texts.into() }
+        let family = HEADER_LEN + 1;
+        let longest =
+            FIXED_LEN + family + 2 * V6_LEN + texts.len() + 2 * HEADER_LEN + Self::MAX_CORRELATION_LEN;
+        Template {
+            agent_id,
+            protocol_type,
+            texts: texts.into(),
+            out: vec![0; longest].into(),
+            shape: None,
+            leading: 0,
+        }
     }
 
-    /// Writes a packet up to its payload, which must follow and have just this many octets; says how many octets that
-    /// took. The payload comes last, unlike in a packet made by [`encode`](crate::encode()).
-    pub fn head(&self, seen: &Seen<'_>, payload_len: usize, out: &mut [u8]) -> Result<usize, EncodeError> {
+    /// A packet up to its payload, which must follow and have just this many octets. The payload comes last, unlike in
+    /// a packet made by [`encode`](crate::encode()).
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] if the packet would be longer than HEP can say, [`EncodeError::BufferTooShort`] if the
+    /// correlation id is too long.
+    #[inline]
+    pub fn head(&mut self, seen: &Seen<'_>, payload_len: usize) -> Result<&[u8], EncodeError> {
+        let shape = Shape {
+            transport: seen.transport,
+            source: Family::of(seen.source.as_ref()),
+            destination: Family::of(seen.destination.as_ref()),
+        };
+        if self.shape != Some(shape) {
+            self.prepare(shape);
+        }
         let correlation_len = seen.correlation_id.map_or(0, |id| HEADER_LEN + id.len());
-        let family = seen.source.or(seen.destination).map(family);
-        let len = FIXED_LEN
-            + family.map_or(0, |_| HEADER_LEN + 1)
-            + endpoint_len(seen.source)
-            + endpoint_len(seen.destination)
-            + self.texts.len()
-            + correlation_len
-            + HEADER_LEN;
+        let len = self.leading + correlation_len + HEADER_LEN;
         let packet_len = length_field(len + payload_len)?;
-        let found = out.len();
-        let out = out.get_mut(..len).and_then(<[u8]>::split_first_chunk_mut::<FIXED_LEN>);
-        let (fixed, left) = out.ok_or(EncodeError::BufferTooShort { expected: len, found })?;
-        self.fixed(seen, packet_len, fixed);
+        let found = self.out.len();
+        let parts = self.out.get_mut(..len).and_then(|out| out.split_at_mut_checked(self.leading));
+        let (leading, left) = parts.ok_or(EncodeError::BufferTooShort { expected: len, found })?;
+        patch(leading, shape, seen, packet_len);
         let mut out = Out { left };
-        if let Some(family) = family {
-            let [a, b, c, d, e, f] = header(VENDOR_GENERIC, IP_FAMILY, 7);
-            out.put(&[a, b, c, d, e, f, family]);
-        }
-        out.endpoint(seen.source, SRC_PORT, SRC_IPV4, SRC_IPV6);
-        out.endpoint(seen.destination, DST_PORT, DST_IPV4, DST_IPV6);
-        if !self.texts.is_empty() {
-            out.put_all(&self.texts);
-        }
         // No chunk is longer than its packet, whose length was checked.
         if let Some(id) = seen.correlation_id {
             out.put(&header(VENDOR_GENERIC, CORRELATION_ID, correlation_len as u16));
@@ -112,37 +171,69 @@ impl Template {
         }
         out.put(&header(VENDOR_GENERIC, PAYLOAD, (HEADER_LEN + payload_len) as u16));
         debug_assert!(out.left.is_empty(), "the length was computed from the same chunks");
-        Ok(len)
+        Ok(self.out.get(..len).unwrap_or_default())
     }
 
-    /// The packet's header, and the chunks that every packet has.
-    #[inline]
-    fn fixed(&self, seen: &Seen<'_>, packet_len: u16, out: &mut [u8; FIXED_LEN]) {
-        let mut out = Out { left: out };
+    /// Writes everything that stands before the correlation id, with 0 in the place of what [`patch`] fills in.
+    #[cold]
+    #[inline(never)]
+    fn prepare(&mut self, shape: Shape) {
+        let room = self.out.len();
+        let mut out = Out { left: &mut self.out };
         out.put(&MAGIC_HEP3);
-        out.put(&packet_len.to_be_bytes());
+        out.put(&[0; 2]);
         out.put(&header(VENDOR_GENERIC, IP_PROTOCOL, 7));
-        out.put(&[seen.transport.ip_protocol()]);
+        out.put(&[shape.transport.ip_protocol()]);
         out.put(&header(VENDOR_GENERIC, SECONDS, 10));
-        out.put(&seen.time.seconds.to_be_bytes());
+        out.put(&[0; 4]);
         out.put(&header(VENDOR_GENERIC, MICROSECONDS, 10));
-        out.put(&seen.time.microseconds.to_be_bytes());
+        out.put(&[0; 4]);
         out.put(&header(VENDOR_GENERIC, PROTOCOL_TYPE, 7));
         out.put(&[self.protocol_type]);
         out.put(&header(VENDOR_GENERIC, AGENT_ID, 10));
         out.put(&self.agent_id.to_be_bytes());
         out.put(&header(VENDOR_SIPLENS, SIPLENS_TRANSPORT, 7));
-        out.put(&[seen.transport.code()]);
-        debug_assert!(out.left.is_empty(), "the chunks above have as many octets");
+        out.put(&[shape.transport.code()]);
+        debug_assert_eq!(room - out.left.len(), FIXED_LEN, "the chunks above have as many octets");
+        if let Some(family) = shape.source.number().or(shape.destination.number()) {
+            out.put(&header(VENDOR_GENERIC, IP_FAMILY, 7));
+            out.put(&[family]);
+        }
+        out.endpoint(shape.source, SRC_PORT, SRC_IPV4, SRC_IPV6);
+        out.endpoint(shape.destination, DST_PORT, DST_IPV4, DST_IPV6);
+        out.put_all(&self.texts);
+        self.leading = room - out.left.len();
+        self.shape = Some(shape);
     }
 }
 
-/// Octets of port and address.
-fn endpoint_len(endpoint: Option<SocketAddr>) -> usize {
-    match endpoint {
-        Some(SocketAddr::V4(_)) => 8 + 10,
-        Some(SocketAddr::V6(_)) => 8 + 22,
-        None => 0,
+/// Fills in what differs between two heads of one shape, up to the correlation id.
+#[inline]
+fn patch(out: &mut [u8], shape: Shape, seen: &Seen<'_>, packet_len: u16) {
+    let Some((fixed, mut left)) = out.split_first_chunk_mut::<FIXED_LEN>() else { return };
+    fixed[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&packet_len.to_be_bytes());
+    fixed[SECONDS_AT..SECONDS_AT + 4].copy_from_slice(&seen.time.seconds.to_be_bytes());
+    fixed[MICROSECONDS_AT..MICROSECONDS_AT + 4].copy_from_slice(&seen.time.microseconds.to_be_bytes());
+    if (shape.source, shape.destination) == (Family::None, Family::None) {
+        return;
+    }
+    left = left.get_mut(HEADER_LEN + 1..).unwrap_or_default();
+    for endpoint in [&seen.source, &seen.destination] {
+        match endpoint {
+            Some(SocketAddr::V4(endpoint)) => {
+                let Some((to, rest)) = left.split_first_chunk_mut::<V4_LEN>() else { return };
+                to[HEADER_LEN..HEADER_LEN + 2].copy_from_slice(&endpoint.port().to_be_bytes());
+                to[IP_AT..].copy_from_slice(&endpoint.ip().octets());
+                left = rest;
+            }
+            Some(SocketAddr::V6(endpoint)) => {
+                let Some((to, rest)) = left.split_first_chunk_mut::<V6_LEN>() else { return };
+                to[HEADER_LEN..HEADER_LEN + 2].copy_from_slice(&endpoint.port().to_be_bytes());
+                to[IP_AT..].copy_from_slice(&endpoint.ip().octets());
+                left = rest;
+            }
+            None => {}
+        }
     }
 }
 
@@ -151,17 +242,12 @@ fn length_field(len: usize) -> Result<u16, EncodeError> {
     u16::try_from(len).map_err(|_| EncodeError::TooLong { found: len })
 }
 
-/// The family's number as every sender gives it, whatever its own constants are.
-fn family(address: SocketAddr) -> u8 {
-    if address.is_ipv4() { 2 } else { 10 }
-}
-
 const fn header(vendor: u16, id: u16, len: u16) -> [u8; HEADER_LEN] {
     let ([v0, v1], [t0, t1], [l0, l1]) = (vendor.to_be_bytes(), id.to_be_bytes(), len.to_be_bytes());
     [v0, v1, t0, t1, l0, l1]
 }
 
-/// A buffer of the length that was computed, being filled.
+/// A buffer being filled.
 struct Out<'b> {
     left: &'b mut [u8],
 }
@@ -176,6 +262,7 @@ impl Out<'_> {
         }
     }
 
+    #[inline]
     fn put_all(&mut self, octets: &[u8]) {
         if let Some((to, left)) = std::mem::take(&mut self.left).split_at_mut_checked(octets.len()) {
             to.copy_from_slice(octets);
@@ -183,32 +270,19 @@ impl Out<'_> {
         }
     }
 
-    /// Room for so many octets, for what is put there piece by piece without looking at the end each time.
-    #[inline]
-    fn part<const N: usize>(&mut self, fill: impl FnOnce(Out<'_>)) {
-        if let Some((to, left)) = std::mem::take(&mut self.left).split_first_chunk_mut::<N>() {
-            fill(Out { left: to });
-            self.left = left;
-        }
-    }
-
     /// Port and address, in the chunks of the address's own family.
-    #[inline]
-    fn endpoint(&mut self, endpoint: Option<SocketAddr>, port: u16, v4: u16, v6: u16) {
-        match endpoint {
-            Some(SocketAddr::V4(endpoint)) => self.part::<{ 8 + 10 }>(|mut out| {
-                out.put(&header(VENDOR_GENERIC, port, 8));
-                out.put(&endpoint.port().to_be_bytes());
-                out.put(&header(VENDOR_GENERIC, v4, 10));
-                out.put(&endpoint.ip().octets());
-            }),
-            Some(SocketAddr::V6(endpoint)) => self.part::<{ 8 + 22 }>(|mut out| {
-                out.put(&header(VENDOR_GENERIC, port, 8));
-                out.put(&endpoint.port().to_be_bytes());
-                out.put(&header(VENDOR_GENERIC, v6, 22));
-                out.put(&endpoint.ip().octets());
-            }),
-            None => {}
+    fn endpoint(&mut self, family: Family, port: u16, v4: u16, v6: u16) {
+        if family == Family::None {
+            return;
+        }
+        self.put(&header(VENDOR_GENERIC, port, 8));
+        self.put(&[0; 2]);
+        if family == Family::V4 {
+            self.put(&header(VENDOR_GENERIC, v4, 10));
+            self.put(&[0; 4]);
+        } else {
+            self.put(&header(VENDOR_GENERIC, v6, 22));
+            self.put(&[0; 16]);
         }
     }
 }
