@@ -5,8 +5,10 @@
 //! does all of it. What is missing fails a case: nothing here is skipped.
 
 mod access;
+mod bad_input;
 mod call;
 mod capture;
+mod collectors;
 mod config;
 mod customer_link;
 mod examples;
