@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use siplens_backend::call::event::EventPaths;
 use siplens_backend::call::message::{Captured, Message, MessageId, Transport};
 use siplens_backend::search::{Search, Window};
 use siplens_backend::spool::Position;
@@ -77,18 +78,25 @@ fn store(c: &mut Criterion) {
         b.iter_batched(&mut next, |m| black_box(read(m)), BatchSize::LargeInput)
     });
     group.bench_function("cut into slices", |b| {
-        b.iter_batched(|| read(next()), |m| black_box(slice::cut(m).expect("slices")), BatchSize::LargeInput);
+        b.iter_batched(
+            || read(next()),
+            |m| black_box(slice::cut(m, &EventPaths::default()).expect("slices")),
+            BatchSize::LargeInput,
+        );
     });
     group.bench_function("write a flush of 500 calls", |b| {
         b.iter_batched(
-            || Flush { slices: slice::cut(read(next())).expect("slices"), end: Position::default() },
+            || Flush {
+                slices: slice::cut(read(next()), &EventPaths::default()).expect("slices"),
+                end: Position::default(),
+            },
             |flush| runtime.block_on(store.write(&flush)).expect("written"),
             BatchSize::LargeInput,
         );
     });
     group.finish();
 
-    let search = Search::new(store);
+    let search = Search::new(store, Arc::default());
     let mut group = c.benchmark_group("search");
     let stored = runtime.block_on(search.messages(&Default::default(), &page())).expect("a page");
     let call_id = stored.items.first().and_then(|m| m.sip.call_id.clone()).expect("a call");

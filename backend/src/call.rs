@@ -1,7 +1,8 @@
-//! What messages mean: facts, dialogs, a call's outcome and its ladder. Pure: no SQL, no HTTP, no clock.
+//! What messages mean: facts, dialogs, events, a call's outcome and its ladder. Pure: no SQL, no HTTP, no clock.
 
 mod attempt;
 mod dialog;
+pub mod event;
 pub mod ladder;
 pub mod message;
 pub mod outcome;
@@ -18,6 +19,18 @@ pub struct Call {
     pub call_id: String,
     /// Its messages.
     pub messages: Vec<Message>,
+    /// What belongs to it and is not SIP, oldest first; empty where it was not asked for.
+    pub events: Vec<Message>,
     /// Whether there are more than could be read: too many, or on a damaged part of the disk.
     pub partial: bool,
+}
+
+impl Call {
+    /// Messages and events in order of time.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<&Message> {
+        let mut timeline: Vec<_> = self.messages.iter().chain(&self.events).collect();
+        timeline.sort_by_key(|m| m.order());
+        timeline
+    }
 }

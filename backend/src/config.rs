@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::call::event::{EventPaths, JsonPath};
+
 /// Every setting, documented.
 pub const DEFAULTS: &str = include_str!("../default.toml");
 
@@ -17,6 +19,8 @@ pub struct Config {
     pub data: Data,
     /// Ingest.
     pub hep: Hep,
+    /// What is captured besides SIP.
+    pub events: Events,
     /// The engineers' listener.
     pub http: Http,
     /// The customers' listener.
@@ -49,6 +53,24 @@ pub struct Hep {
     pub tcp_idle_seconds: u64,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
+}
+
+/// What is captured besides SIP.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Events {
+    /// Where JSON payloads name the Call-ID they belong to.
+    pub call_id_paths: Vec<String>,
+    /// Further values that they are found by without reading all.
+    pub index_paths: Vec<String>,
+}
+
+impl Events {
+    /// The paths; those that are none are left out, since loading refuses them.
+    #[must_use]
+    pub fn paths(&self) -> EventPaths {
+        let read = |paths: &[String]| paths.iter().filter_map(|path| JsonPath::parse(path).ok()).collect();
+        EventPaths { call_id: read(&self.call_id_paths), index: read(&self.index_paths) }
+    }
 }
 
 /// The engineers' listener.
@@ -243,6 +265,15 @@ impl Config {
                 url.is_empty() || web.is_some_and(|host| !host.is_empty() && !host.ends_with('/')),
                 format!("{key}: expected \"\" or https://host without a / at its end, found {url:?}"),
             );
+        }
+        for (key, paths) in [
+            ("events.call_id_paths", &self.events.call_id_paths),
+            ("events.index_paths", &self.events.index_paths),
+        ] {
+            for mistake in paths.iter().filter_map(|path| JsonPath::parse(path).err()) {
+                rule(false, format!("{key}: {mistake}"));
+            }
+            rule(paths.len() <= 64, format!("{key}: expected at most 64 paths, found {}", paths.len()));
         }
         for origin in &self.customer.frame_ancestors {
             let plain = origin.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b','));

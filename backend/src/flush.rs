@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use crate::call::event::EventPaths;
 use crate::decode::decode;
 use crate::spool::{Position, SpoolReader};
 use crate::store::{Flush, Store, StoreError, slice};
@@ -31,6 +32,8 @@ pub struct Flusher {
     pub interval: Duration,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
+    /// What events are keyed by.
+    pub paths: Arc<EventPaths>,
     /// Set when the backend stops: what the spool still holds is written, and then the flusher ends.
     pub stop: Arc<AtomicBool>,
 }
@@ -106,7 +109,7 @@ impl Flusher {
         }
         let Some(end) = end else { return Flushed::Nothing };
         let count = messages.len() as u64;
-        let slices = match slice::cut(messages) {
+        let slices = match slice::cut(messages, &self.paths) {
             Ok(slices) => slices,
             Err(error) => {
                 self.metrics.undecodable.inc_by(count);

@@ -5,16 +5,17 @@
 //! (`partial`) and gives a cursor from which it can go on.
 
 mod cursor;
+mod events;
 pub mod filter;
 pub mod scope;
+mod session;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::call::Call;
+use crate::call::event::EventPaths;
 use crate::call::message::{Message, MessageId};
 use crate::call::summary::Summary;
 use crate::store::slice::MAX_SPAN_US;
@@ -23,6 +24,7 @@ use crate::store::{Key, Store, StoreError, StoredSlice, Walk};
 use cursor::{CallCursor, MessageCursor};
 use filter::Filter;
 use scope::Scope;
+pub use session::Session;
 
 /// How many slices are taken from the store at once.
 const BATCH: u32 = 512;
@@ -54,25 +56,6 @@ pub struct Listing<T> {
     pub partial: bool,
 }
 
-/// What a session comes to.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Its correlation id.
-    pub correlation_id: String,
-    /// How many messages carry it.
-    pub messages: u64,
-    /// How many calls.
-    pub calls: u64,
-    /// Time of the first message, µs since the epoch.
-    pub first_seen_us: i64,
-    /// Time of the last message, µs since the epoch.
-    pub last_seen_us: i64,
-    /// Calls by outcome.
-    pub outcomes: BTreeMap<&'static str, u64>,
-    /// Calls by final status.
-    pub responses: BTreeMap<u16, u64>,
-}
-
 /// A search could not be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
@@ -97,6 +80,7 @@ pub struct Window {
 #[derive(Clone)]
 pub struct Search {
     store: Arc<dyn Store>,
+    paths: Arc<EventPaths>,
     scope: Option<Scope>,
 }
 
@@ -114,10 +98,10 @@ struct ReadSlice {
 }
 
 impl Search {
-    /// Searches this store.
+    /// Searches this store, whose events are keyed by these paths.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, scope: None }
+    pub fn new(store: Arc<dyn Store>, paths: Arc<EventPaths>) -> Self {
+        Self { store, paths, scope: None }
     }
 
     /// Answers when the store can be read.
@@ -134,7 +118,7 @@ impl Search {
     /// When the cursor is not of this list, or the store is away.
     pub async fn messages(&self, filter: &Filter, page: &Page) -> Result<Listing<Message>, SearchError> {
         let before = page.cursor.as_deref().map(MessageCursor::decode).transpose()?;
-        let mut walk = walk_for(filter);
+        let mut walk = self.walk_for(filter);
         if let Some(before) = before {
             walk.first_until_us =
                 Some(walk.first_until_us.map_or(before.captured_at_us, |t| t.min(before.captured_at_us)));
@@ -178,7 +162,7 @@ impl Search {
     /// # Errors
     /// When the cursor is not of this list, or the store is away.
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
-        let mut walk = walk_for(filter);
+        let mut walk = self.walk_for(filter);
         walk.after = page.cursor.as_deref().map(CallCursor::decode).transpose()?.map(|c| c.place);
         let deadline = Instant::now() + TIME_LIMIT;
         let mut found: Vec<Call> = Vec::new();
@@ -226,7 +210,7 @@ impl Search {
         filter: &Filter,
     ) -> Result<((i64, i64), Option<Call>), SearchError> {
         let slices = self.slices_of_call(call_id).await?;
-        let visible = filter.narrowest().1;
+        let visible = filter.narrowest(&self.paths).1;
         let place = slices
             .0
             .iter()
@@ -263,64 +247,14 @@ impl Search {
             ..Filter::default()
         };
         call.messages.retain(|m| filter.accepts(m));
-        Ok((!call.messages.is_empty()).then_some(call))
-    }
-
-    /// What the session with this correlation id comes to in the window; `None` where nothing carries it.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn session(
-        &self,
-        correlation_id: &str,
-        window: Window,
-    ) -> Result<Option<Session>, SearchError> {
-        let filter = Filter {
-            correlation_id: Some(correlation_id.to_owned()),
-            since_us: window.since_us,
-            until_us: window.until_us,
-            ..Filter::default()
-        };
-        let mut session = Session {
-            correlation_id: correlation_id.to_owned(),
-            messages: 0,
-            calls: 0,
-            first_seen_us: i64::MAX,
-            last_seen_us: i64::MIN,
-            outcomes: BTreeMap::new(),
-            responses: BTreeMap::new(),
-        };
-        let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
-        let mut walk = walk_for(&filter);
-        loop {
-            let step = self.step(&mut walk).await?;
-            for mut message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-                if !filter.accepts(&message) {
-                    continue;
-                }
-                session.messages += 1;
-                session.first_seen_us = session.first_seen_us.min(message.captured_at_us());
-                session.last_seen_us = session.last_seen_us.max(message.captured_at_us());
-                if let Some(call_id) = message.sip.call_id.clone() {
-                    // A session can hold a hundred thousand calls: only the facts are kept in memory.
-                    message.captured.raw = Bytes::new();
-                    calls.entry(call_id).or_default().push(message);
-                }
-            }
-            if step.next.is_none() {
-                break;
-            }
+        if call.messages.is_empty() {
+            return Ok(None);
         }
-        for (call_id, mut messages) in calls {
-            messages.sort_unstable_by_key(Message::order);
-            let summary = Summary::read(&Call { call_id, messages, partial: false });
-            session.calls += 1;
-            *session.outcomes.entry(summary.outcome.as_str()).or_default() += 1;
-            if let Some(status) = summary.final_status {
-                *session.responses.entry(status).or_default() += 1;
-            }
-        }
-        Ok((session.messages > 0).then_some(session))
+        let (mut events, more) = self.events_of(&call).await?;
+        events.retain(|m| filter.accepts(m));
+        call.partial |= more;
+        call.events = events;
+        Ok(Some(call))
     }
 
     /// All slices of a call, and whether there are more or some could not be read.
@@ -370,14 +304,20 @@ impl Search {
         }
         Ok(step)
     }
+
+    /// The walk over the narrowest key that the filter allows.
+    fn walk_for(&self, filter: &Filter) -> Walk {
+        let window = Window { since_us: filter.since_us, until_us: filter.until_us };
+        Walk { key: filter.narrowest(&self.paths).0, ..walk_of(window) }
+    }
 }
 
-/// The walk over the narrowest key that the filter allows.
-fn walk_for(filter: &Filter) -> Walk {
+/// The walk over all slices that may hold messages of this window.
+fn walk_of(window: Window) -> Walk {
     Walk {
-        key: filter.narrowest().0,
-        first_since_us: filter.since_us.map(|t| t.saturating_sub(MAX_SPAN_US)),
-        first_until_us: filter.until_us,
+        key: None,
+        first_since_us: window.since_us.map(|t| t.saturating_sub(MAX_SPAN_US)),
+        first_until_us: window.until_us,
         after: None,
         limit: BATCH,
     }
@@ -386,7 +326,7 @@ fn walk_for(filter: &Filter) -> Walk {
 fn join(call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
     let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
     messages.sort_unstable_by_key(Message::order);
-    Call { call_id: call_id.to_owned(), messages, partial }
+    Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
 }
 
 impl Message {

@@ -57,12 +57,14 @@ pub async fn serve(config: &Config) -> Result<()> {
     let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
 
     // From here on nothing fails: start everything.
+    let paths = Arc::new(config.events.paths());
     let stop_flushing = Arc::new(AtomicBool::new(false));
     let flusher = Flusher {
         store: Arc::clone(&store),
         metrics: Arc::clone(&metrics),
         interval: Duration::from_millis(config.spool.flush_milliseconds),
         inflated_bytes: config.hep.inflated_bytes,
+        paths: Arc::clone(&paths),
         stop: Arc::clone(&stop_flushing),
     };
     let runtime = Handle::current();
@@ -92,7 +94,7 @@ pub async fn serve(config: &Config) -> Result<()> {
     let ready_metrics = Arc::clone(&metrics);
     let spool_stats = writer.stats();
     let (metrics_spool, ready_spool) = (Arc::clone(&spool_stats), spool_stats);
-    let search = Search::new(store);
+    let search = Search::new(store, paths);
     let customer_url = public_url(&config.customer.public_url, customer_address);
     let links =
         customer::Links::open(Arc::clone(&accounts), customer_url, config.customer.link_max_seconds).await?;

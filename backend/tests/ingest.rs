@@ -48,6 +48,7 @@ impl Pipeline {
             metrics: Arc::clone(&metrics),
             interval: Duration::from_millis(50),
             inflated_bytes: 65_536,
+            paths: Arc::default(),
             stop: Arc::clone(&stop_flushing),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -64,7 +65,7 @@ impl Pipeline {
         Self {
             udp: udp_address,
             tcp: tcp_address,
-            search: Search::new(store),
+            search: Search::new(store, Arc::default()),
             metrics,
             writer,
             stop,

@@ -11,6 +11,7 @@ mod capture;
 mod collectors;
 mod config;
 mod customer_link;
+mod events;
 mod examples;
 mod export;
 mod garbage;

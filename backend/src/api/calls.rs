@@ -36,6 +36,11 @@ pub async fn list(
     Params(query): Params<SearchQuery>,
 ) -> Result<Json<Listing<CallSummary>>, ApiError> {
     let (filter, page) = query.read()?;
+    if filter.wants_events() {
+        return Err(ApiError::BadRequest(
+            "kind=other, protocol_type and json: expected in a search for messages; a call is found by its SIP".into(),
+        ));
+    }
     let calls = state.search.calls(&filter, &page).await?;
     Ok(Json(calls.into()))
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::rfc3339;
 use crate::accounts::LinkRow;
 use crate::call;
-use crate::call::ladder;
+use crate::call::ladder::{self, RowKind};
 use crate::call::message::{self, Kind, Transport};
 use crate::call::outcome::Outcome;
 use crate::call::summary::Summary;
@@ -55,8 +57,10 @@ pub struct Message {
     pub call_id: Option<String>,
     /// What it turned out to be.
     pub kind: Kind,
-    /// HEP protocol type; 1 is SIP.
+    /// HEP protocol type; 1 is SIP, 100 a log line.
     pub protocol_type: u8,
+    /// Method, or status and reason; of an event, a log line's text or the name of its type.
+    pub label: String,
     /// Method; of a reply, that of its CSeq.
     #[schema(required)]
     pub method: Option<String>,
@@ -92,8 +96,11 @@ pub struct Message {
     pub branch: Option<String>,
     /// Its size, octets.
     pub size_bytes: usize,
-    /// The message itself; octets that are not UTF-8 are shown as U+FFFD (the pcap has them as they were).
+    /// The message itself; octets that are not UTF-8 are shown as U+FFFD.
     pub raw: String,
+    /// All octets in base64, where `raw` cannot show them.
+    #[schema(required)]
+    pub raw_base64: Option<String>,
 }
 
 /// What a call comes to.
@@ -145,7 +152,7 @@ pub struct CallSummary {
     /// 2xx to BYE, ms.
     #[schema(required)]
     pub duration_ms: Option<i64>,
-    /// How many messages were captured.
+    /// How many messages were captured, events not counted.
     pub message_count: usize,
     /// Who sent or was sent a message, in order of appearance.
     pub hosts: Vec<String>,
@@ -163,18 +170,18 @@ pub struct Call {
     pub summary: CallSummary,
     /// Whether it has more messages than could be read.
     pub partial: bool,
-    /// Its messages, oldest first.
+    /// Its messages and events, oldest first.
     pub messages: Vec<Message>,
     /// Its picture.
     pub ladder: Ladder,
 }
 
-/// A call as a picture: hosts as columns, messages as arrows.
+/// A call as a picture: hosts as columns, messages as arrows, events as notes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ladder {
     /// The columns, in order of appearance.
     pub hosts: Vec<LadderHost>,
-    /// The arrows, oldest first, except that no reply stands before its request.
+    /// Arrows and notes, oldest first, except that no reply stands before its request.
     pub rows: Vec<LadderRow>,
 }
 
@@ -185,16 +192,18 @@ pub struct LadderHost {
     pub address: String,
 }
 
-/// An arrow of a ladder.
+/// A row of a ladder.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LadderRow {
+    /// An arrow for a message, a note across all hosts for an event.
+    pub kind: RowKind,
     /// Index into `messages`.
     pub message: usize,
-    /// Index into `hosts`: the sender.
+    /// Index into `hosts`: the sender; of a note, the first.
     pub from: usize,
-    /// Index into `hosts`: the receiver.
+    /// Index into `hosts`: the receiver; of a note, the last.
     pub to: usize,
-    /// Method, or status and reason.
+    /// The message's label.
     #[schema(example = "200 OK")]
     pub label: String,
     /// Time since the first row, ms.
@@ -203,8 +212,9 @@ pub struct LadderRow {
     pub delta_ms: f64,
     /// Whether the same message was seen on the same hop before.
     pub retransmission: bool,
-    /// Number of its dialog, from 0 on.
-    pub dialog: usize,
+    /// Number of its dialog, from 0 on; null of a note.
+    #[schema(required)]
+    pub dialog: Option<usize>,
 }
 
 /// A pcap file.
@@ -217,8 +227,10 @@ pub struct Pcap(pub Vec<u8>);
 pub struct Session {
     /// Its correlation id.
     pub correlation_id: String,
-    /// How many messages carry it.
+    /// How many SIP messages carry it.
     pub messages: u64,
+    /// How many events carry it.
+    pub events: u64,
     /// How many calls.
     pub calls: u64,
     /// Its first message.
@@ -384,6 +396,7 @@ impl From<&message::Message> for Message {
             call_id: sip.call_id,
             kind: *kind,
             protocol_type: captured.protocol_type,
+            label: ladder::label(message),
             method: sip.method,
             status: sip.status,
             reason: sip.reason,
@@ -397,6 +410,7 @@ impl From<&message::Message> for Message {
             branch: sip.branch,
             size_bytes: captured.raw.len(),
             raw: String::from_utf8_lossy(&captured.raw).into_owned(),
+            raw_base64: str::from_utf8(&captured.raw).is_err().then(|| STANDARD.encode(&captured.raw)),
         }
     }
 }
@@ -436,7 +450,7 @@ impl From<&call::Call> for Call {
         Self {
             summary: call.into(),
             partial: call.partial,
-            messages: call.messages.iter().map(Message::from).collect(),
+            messages: call.timeline().into_iter().map(Message::from).collect(),
             ladder: ladder::Ladder::draw(call).into(),
         }
     }
@@ -445,6 +459,7 @@ impl From<&call::Call> for Call {
 impl From<ladder::Ladder> for Ladder {
     fn from(ladder: ladder::Ladder) -> Self {
         let row = |row: ladder::Row| LadderRow {
+            kind: row.kind,
             message: row.message,
             from: row.from,
             to: row.to,
@@ -466,6 +481,7 @@ impl From<search::Session> for Session {
         Self {
             correlation_id: session.correlation_id,
             messages: session.messages,
+            events: session.events,
             calls: session.calls,
             first_seen: rfc3339(session.first_seen_us),
             last_seen: rfc3339(session.last_seen_us),

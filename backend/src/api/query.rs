@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::time;
 use crate::call::message::{Kind, Transport};
 use crate::export::Format;
-use crate::search::filter::{AddressFilter, Filter, FilterError, StatusFilter};
+use crate::search::filter::{AddressFilter, Filter, FilterError, JsonFilter, StatusFilter};
 use crate::search::{Page, Window};
 use crate::telemetry::clock::now_us;
 
@@ -71,8 +71,14 @@ pub struct SearchQuery {
     agent_id: Option<String>,
     /// `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`.
     transport: Option<String>,
-    /// `request`, `reply`, `malformed` or `other`.
+    /// `request`, `reply`, `malformed` or `other`, which is an event.
     kind: Option<String>,
+    /// HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line.
+    #[param(value_type = Option<u8>)]
+    protocol_type: Option<String>,
+    /// `path=value` in the JSON payload of an event.
+    #[param(example = "call_id=a84b4c76e66710@192.0.2.1")]
+    json: Option<String>,
     /// Captured then or later: RFC 3339, or relative to now such as `-15m`.
     #[param(example = "-15m")]
     since: Option<String>,
@@ -178,6 +184,8 @@ impl SearchQuery {
                 Transport::from_name,
             )?,
             kind: one_of("kind", "request, reply, malformed or other", self.kind, Kind::from_name)?,
+            protocol_type: one_of("protocol_type", "0 to 255", self.protocol_type, |s| s.parse().ok())?,
+            json: text("json", self.json)?.map(|s| JsonFilter::parse(&s)).transpose()?,
             since_us: window.since_us,
             until_us: window.until_us,
         };

@@ -1,31 +1,47 @@
-//! A call as a picture: hosts as columns, messages as arrows between them, as plain data.
+//! A call as a picture: hosts as columns, messages as arrows between them, events as notes across all of them, as plain
+//! data.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use super::Call;
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::dialog::Dialogs;
 use super::message::{Kind, Message};
+use super::{Call, event};
 
 /// The picture of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ladder {
     /// The columns, in order of appearance.
     pub hosts: Vec<SocketAddr>,
-    /// The arrows, oldest first, except that no reply stands before its request.
+    /// Arrows and notes, oldest first, except that no reply stands before its request.
     pub rows: Vec<Row>,
 }
 
-/// An arrow.
+/// What a row draws.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RowKind {
+    /// A message, from one host to another.
+    Arrow,
+    /// An event, across all hosts.
+    Note,
+}
+
+/// An arrow or a note.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Row {
-    /// Index into the call's messages.
+    /// Which of the two.
+    pub kind: RowKind,
+    /// Index into the call's timeline.
     pub message: usize,
-    /// Column of the sender.
+    /// Column of the sender; of a note, the first.
     pub from: usize,
-    /// Column of the receiver.
+    /// Column of the receiver; of a note, the last.
     pub to: usize,
-    /// Method, or status and reason.
+    /// Method, or status and reason; of a note, its title.
     pub label: String,
     /// Time since the first row, µs.
     pub offset_us: i64,
@@ -33,8 +49,8 @@ pub struct Row {
     pub delta_us: i64,
     /// Whether the same message was seen by the same agent on the same hop before.
     pub retransmission: bool,
-    /// Number of its dialog, from 0 on.
-    pub dialog: usize,
+    /// Number of its dialog, from 0 on; `None` of a note.
+    pub dialog: Option<usize>,
 }
 
 /// What makes a message the same as an earlier one: who saw it where, and the start line, transaction and CSeq.
@@ -56,27 +72,31 @@ impl Ladder {
     /// Draws a call, whose messages must be oldest first.
     #[must_use]
     pub fn draw(call: &Call) -> Self {
-        let order = in_order_of_cause(&call.messages);
-        let messages: Vec<&Message> = order.iter().filter_map(|index| call.messages.get(*index)).collect();
-        let hosts = hosts(&messages);
+        let timeline = call.timeline();
+        let order = in_order_of_cause(&timeline);
+        let messages: Vec<&Message> =
+            order.iter().filter_map(|index| timeline.get(*index).copied()).collect();
+        let hosts = columns(&messages);
         let columns: HashMap<_, _> = hosts.iter().enumerate().map(|(column, host)| (*host, column)).collect();
         let column = |host: &SocketAddr| columns.get(host).copied().unwrap_or_default();
-        let first_us = call.messages.first().map_or(0, |m| m.captured.captured_at_us);
+        let first_us = timeline.first().map_or(0, |m| m.captured.captured_at_us);
         let mut before_us = first_us;
         let mut seen = HashSet::new();
         let mut dialogs = Dialogs::default();
         let mut rows = Vec::with_capacity(messages.len());
         for (index, message) in order.into_iter().zip(&messages) {
             let captured = &message.captured;
+            let is_event = event::is_event(message);
             rows.push(Row {
+                kind: if is_event { RowKind::Note } else { RowKind::Arrow },
                 message: index,
-                from: column(&captured.src),
-                to: column(&captured.dst),
+                from: if is_event { 0 } else { column(&captured.src) },
+                to: if is_event { hosts.len().saturating_sub(1) } else { column(&captured.dst) },
                 label: label(message),
                 offset_us: captured.captured_at_us - first_us,
                 delta_us: (captured.captured_at_us - before_us).max(0),
                 retransmission: is_sip(message) && !seen.insert(Sent::of(message)),
-                dialog: dialogs.number(message),
+                dialog: (!is_event).then(|| dialogs.number(message)),
             });
             before_us = captured.captured_at_us;
         }
@@ -86,8 +106,8 @@ impl Ladder {
 
 /// The places of messages as they are drawn: in order of capture, but no reply before its request. A proxy may note the
 /// time of what it sends only after the sending, and by then it can have the reply.
-fn in_order_of_cause(messages: &[Message]) -> Vec<usize> {
-    let transaction = |m: &Message| Some((m.sip.branch.clone()?, m.sip.cseq, m.sip.method.clone()));
+fn in_order_of_cause(messages: &[&Message]) -> Vec<usize> {
+    let transaction = |m: &&Message| Some((m.sip.branch.clone()?, m.sip.cseq, m.sip.method.clone()));
     let time = |index: usize| messages.get(index).map_or(0, |m| m.captured.captured_at_us);
     let mut requests = HashMap::new();
     for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.kind == Kind::Request) {
@@ -133,12 +153,18 @@ pub(super) fn hosts(messages: &[&Message]) -> Vec<SocketAddr> {
     ends.filter(|host| seen.insert(*host)).collect()
 }
 
-/// What is written at a message's arrow.
+/// The columns: events have none of their own, unless there is nothing else.
+fn columns(messages: &[&Message]) -> Vec<SocketAddr> {
+    let sip: Vec<_> = messages.iter().copied().filter(|m| !event::is_event(m)).collect();
+    hosts(if sip.is_empty() { messages } else { &sip })
+}
+
+/// What is written at a message's arrow or an event's note.
 #[must_use]
 pub fn label(message: &Message) -> String {
     match (message.kind, message.sip.status) {
         (Kind::Malformed, _) => "malformed".to_owned(),
-        (Kind::Other, _) => format!("protocol {}", message.captured.protocol_type),
+        (Kind::Other, _) => event::title(message),
         (Kind::Reply, Some(status)) => {
             format!("{status} {}", message.sip.reason.as_deref().unwrap_or_default()).trim_end().to_owned()
         }
@@ -152,7 +178,8 @@ fn is_sip(message: &Message) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Sample, answered, call, reply, request};
+    use super::super::message::{Captured, MessageId};
+    use super::super::sample::{START_US, Sample, answered, call, reply, request};
     use super::*;
 
     fn draw(samples: &[Sample]) -> Ladder {
@@ -160,7 +187,7 @@ mod tests {
     }
 
     fn dialogs(samples: &[Sample]) -> Vec<usize> {
-        draw(samples).rows.iter().map(|row| row.dialog).collect()
+        draw(samples).rows.iter().filter_map(|row| row.dialog).collect()
     }
 
     #[test]
@@ -211,7 +238,38 @@ mod tests {
         );
         let times: Vec<_> = ladder.rows.iter().map(|r| (r.offset_us, r.delta_us)).collect();
         assert_eq!(times[..4], [(0, 0), (5_000, 5_000), (20_000, 15_000), (1_020_000, 1_000_000)]);
-        assert!(ladder.rows.iter().all(|row| !row.retransmission && row.dialog == 0));
+        assert!(ladder.rows.iter().all(|row| !row.retransmission && row.dialog == Some(0)));
+    }
+
+    #[test]
+    fn events_are_notes_across_all_hosts_in_their_place_in_time() {
+        let mut call = call(&answered());
+        let event = |at_ms: i64, raw: &'static str| {
+            let captured = Captured {
+                captured_at_us: START_US + at_ms * 1000,
+                src: "203.0.113.1:1".parse().expect("an address"),
+                protocol_type: event::PROTOCOL_LOG,
+                raw: raw.into(),
+                ..call.messages[0].captured.clone()
+            };
+            Message::read(MessageId { slice: 2, index: 0 }, captured)
+        };
+        call.events = vec![event(-2, "before"), event(10, "route main\nmore")];
+        let ladder = Ladder::draw(&call);
+        assert_eq!(ladder.hosts.len(), 2);
+        let rows: Vec<_> =
+            ladder.rows.iter().map(|row| (row.kind, row.from, row.to, row.label.as_str())).collect();
+        assert_eq!(rows[0], (RowKind::Note, 0, 1, "before"));
+        assert_eq!(rows[1], (RowKind::Arrow, 0, 1, "INVITE"));
+        assert_eq!(rows[3], (RowKind::Note, 0, 1, "route main"));
+        assert_eq!(rows[4], (RowKind::Arrow, 1, 0, "180 Ringing"));
+        assert_eq!(ladder.rows.iter().map(|row| row.message).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+        assert_eq!((ladder.rows[3].offset_us, ladder.rows[3].delta_us), (12_000, 5_000));
+        assert!(ladder.rows.iter().all(|row| row.dialog == (row.kind == RowKind::Arrow).then_some(0)));
+
+        call.messages.clear();
+        let ladder = Ladder::draw(&call);
+        assert_eq!((ladder.hosts.len(), ladder.rows[0].from, ladder.rows[0].to), (2, 0, 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One SIP message (or other captured payload) as the backend knows it.
+//! One SIP message (or event: a captured payload that is not SIP) as the backend knows it.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
 //! A call as a classic pcap file with µs (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>), link type RAW:
 //! each packet begins with its IP header.
 //!
+//! Events are left out: they were never packets between these hosts.
+//!
 //! The headers are made up around what was captured, so that tools follow it: right addresses, ports and transport,
 //! running sequence numbers, valid checksums. TLS and WebSocket are gone from what was captured (a proxy sees the
 //! message inside), so these are TCP with the bare message.

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::call::message::{Kind, Message, Transport};
+use crate::call::event::{self, EventPaths, JsonPath};
+use crate::call::message::{Kind, Message, PROTOCOL_SIP, Transport};
 use crate::store::Key;
 
 /// An address to look for: a host, a host and port, or a network.
@@ -23,6 +24,15 @@ pub enum StatusFilter {
     Class(u8),
     /// Exactly this code.
     Code(u16),
+}
+
+/// A value in the JSON payload of an event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JsonFilter {
+    /// Where.
+    pub path: JsonPath,
+    /// What it must be: a text, or a number or truth value as JSON writes it.
+    pub value: String,
 }
 
 /// The conditions that a message must meet, all of them. Empty takes everything.
@@ -52,6 +62,10 @@ pub struct Filter {
     pub transport: Option<Transport>,
     /// Kind of message.
     pub kind: Option<Kind>,
+    /// HEP protocol type.
+    pub protocol_type: Option<u8>,
+    /// Value of a JSON payload.
+    pub json: Option<JsonFilter>,
     /// Captured at or after, µs since the epoch.
     pub since_us: Option<i64>,
     /// Captured before or at, µs since the epoch.
@@ -165,10 +179,40 @@ impl StatusFilter {
     }
 }
 
+impl JsonFilter {
+    /// Reads `path=value`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let bad = || FilterError {
+            field: "json",
+            expected: "path=value such as report.ssrc=12",
+            found: text.chars().take(64).collect(),
+        };
+        let (path, value) = text.split_once('=').ok_or_else(bad)?;
+        let path = JsonPath::parse(path).map_err(|_| bad())?;
+        Ok(Self { path, value: value.to_owned() })
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        event::payload(message).and_then(|payload| self.path.text(&payload)).as_ref() == Some(&self.value)
+    }
+}
+
 impl Filter {
-    /// The narrowest of the conditions that slices are keyed by, with the times, and its key.
+    /// Whether it can only find events.
     #[must_use]
-    pub fn narrowest(&self) -> (Option<Key>, Self) {
+    pub fn wants_events(&self) -> bool {
+        self.kind == Some(Kind::Other)
+            || self.json.is_some()
+            || self.protocol_type.is_some_and(|wanted| wanted != PROTOCOL_SIP)
+    }
+
+    /// The narrowest of the conditions that slices are keyed by, with the times, and its key. `paths` are those that
+    /// events are keyed by.
+    #[must_use]
+    pub fn narrowest(&self, paths: &EventPaths) -> (Option<Key>, Self) {
         let times = Self { since_us: self.since_us, until_us: self.until_us, ..Self::default() };
         let host =
             |address: &Option<AddressFilter>| address.as_ref().and_then(AddressFilter::host).map(Key::host);
@@ -176,7 +220,9 @@ impl Filter {
             return (Some(Key::call(id)), Self { call_id: Some(id.clone()), ..times });
         }
         if let Some(id) = &self.correlation_id {
-            return (Some(Key::correlation(id)), Self { correlation_id: Some(id.clone()), ..times });
+            // A session's events are few beside its SIP.
+            let key = if self.wants_events() { Key::event(id) } else { Key::correlation(id) };
+            return (Some(key), Self { correlation_id: Some(id.clone()), ..times });
         }
         if let Some(user) = &self.from_user {
             return (Some(Key::from_user(user)), Self { from_user: Some(user.clone()), ..times });
@@ -184,11 +230,17 @@ impl Filter {
         if let Some(user) = &self.to_user {
             return (Some(Key::to_user(user)), Self { to_user: Some(user.clone()), ..times });
         }
+        if let Some(json) = self.json.as_ref().filter(|json| paths.is_indexed(&json.path)) {
+            return (Some(Key::json(&json.path, &json.value)), Self { json: self.json.clone(), ..times });
+        }
         if let Some(key) = host(&self.src) {
             return (Some(key), Self { src: self.src.clone(), ..times });
         }
         if let Some(key) = host(&self.dst) {
             return (Some(key), Self { dst: self.dst.clone(), ..times });
+        }
+        if let Some(wanted) = self.protocol_type.filter(|wanted| *wanted != PROTOCOL_SIP) {
+            return (Some(Key::protocol(wanted)), Self { protocol_type: self.protocol_type, ..times });
         }
         (None, times)
     }
@@ -221,5 +273,7 @@ impl Filter {
             && self.agent_id.is_none_or(|wanted| captured.agent_id == wanted)
             && self.transport.is_none_or(|wanted| captured.transport == wanted)
             && self.kind.is_none_or(|wanted| message.kind == wanted)
+            && self.protocol_type.is_none_or(|wanted| captured.protocol_type == wanted)
+            && self.json.as_ref().is_none_or(|wanted| wanted.accepts(message))
     }
 }

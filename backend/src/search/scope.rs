@@ -1,9 +1,10 @@
-//! A search that can see one call or one session, and nothing else. Everything a customer is shown comes from here.
+//! A search that can see the SIP of one call or one session, and nothing else. Everything a customer is shown comes from
+//! here. Events are not for customers: a log line may hold whatever the script of a proxy knows.
 
 use super::filter::Filter;
 use super::{Listing, Page, Search, SearchError, Session, Window};
-use crate::call::Call;
 use crate::call::message::Message;
+use crate::call::{Call, event};
 
 /// What a customer may see.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,14 +44,14 @@ pub struct Scoped {
 }
 
 impl Scope {
-    /// Whether a message is within the scope.
+    /// Whether a message is within the scope; an event never is.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
         let of_subject = match &self.subject {
             Subject::Call(call_id) => message.sip.call_id.as_ref() == Some(call_id),
             Subject::Session(id) => message.captured.correlation_id.as_deref() == Some(id),
         };
-        of_subject && self.window.holds(message.captured.captured_at_us)
+        !event::is_event(message) && of_subject && self.window.holds(message.captured.captured_at_us)
     }
 }
 

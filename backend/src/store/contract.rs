@@ -1,6 +1,8 @@
 //! What both stores must do. Each case is written once and run on each store: on SQLite always, on PostgreSQL where
 //! `SIPLENS_TEST_POSTGRES_URL` names a server that it may make databases on.
 
+mod events;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,11 +14,16 @@ use sqlx::Connection;
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::{Flush, Key, Store, Walk, slice};
+use crate::call::event::EventPaths;
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
 use crate::search::filter::{AddressFilter, Filter, StatusFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
 use crate::search::{Page, Search, Window};
 use crate::spool::Position;
+use events::{
+    a_scope_never_shows_an_event, events_are_found_by_their_hep_fields_and_their_json,
+    events_are_shown_in_the_calls_they_name_and_in_no_others,
+};
 
 /// 2026-01-01T00:00:00Z.
 const START_US: i64 = 1_767_225_600_000_000;
@@ -86,6 +93,9 @@ contract!(
     malformed_and_other_payloads_are_kept_and_found,
     a_scope_shows_its_subject_in_its_window_and_nothing_else,
     long_spans_and_large_payloads_are_cut_into_several_slices,
+    events_are_shown_in_the_calls_they_name_and_in_no_others,
+    events_are_found_by_their_hep_fields_and_their_json,
+    a_scope_never_shows_an_event,
 );
 
 /// A message that is easy to vary.
@@ -156,7 +166,7 @@ impl Draft {
 }
 
 async fn write(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
-    let slices = slice::cut(messages).expect("slices");
+    let slices = slice::cut(messages, &EventPaths::default()).expect("slices");
     let flush = Flush { slices, end: Position { segment: 1, offset } };
     store.write(&flush).await.expect("written");
 }
@@ -183,7 +193,10 @@ async fn what_is_written_comes_back_octet_for_octet(store: &Arc<dyn Store>) {
     written.captured.agent_name = Some("edge-1".into());
     written.captured.transport = Transport::Wss;
     write(store, 1, vec![written.clone()]).await;
-    let call = Search::new(Arc::clone(store)).call("a@host", None, Window::default()).await.expect("found");
+    let call = Search::new(Arc::clone(store), Arc::default())
+        .call("a@host", None, Window::default())
+        .await
+        .expect("found");
     let messages = call.expect("the call").messages;
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].captured, written.captured);
@@ -275,7 +288,7 @@ async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {
             ..Filter::default()
         },
     ];
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     for filter in filters {
         let found = search.messages(&filter, &page(10, None)).await.expect("found");
         assert_eq!(found.items.iter().map(at).collect::<Vec<_>>(), [50], "{filter:?}");
@@ -298,7 +311,7 @@ async fn messages_are_listed_in_exact_order_over_slices_and_pages(store: &Arc<dy
         });
         write(store, flush.unsigned_abs(), messages.collect()).await;
     }
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     let all = search.messages(&Filter::default(), &page(1000, None)).await.expect("all").items;
     assert_eq!(all.len(), 240);
     assert!(all.windows(2).all(|w| w[0].order() > w[1].order()));
@@ -330,7 +343,7 @@ async fn calls_are_listed_once_each_newest_first_over_pages(store: &Arc<dyn Stor
         write(store, flush.unsigned_abs(), messages.collect()).await;
     }
     let newest_first: Vec<&str> = names.iter().rev().copied().collect();
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     let filters = [
         Filter::default(),
         Filter { correlation_id: Some("s".into()), ..Filter::default() },
@@ -365,7 +378,7 @@ async fn a_call_is_whole_over_several_flushes(store: &Arc<dyn Store>) {
     write(store, 1, vec![bye.message(), other]).await;
     write(store, 2, vec![Draft::default().message()]).await;
     write(store, 3, vec![Draft::default().reply(500, "SIP/2.0 200 OK").message()]).await;
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     let call = search.call("a@host", None, Window::default()).await.expect("found").expect("the call");
     assert_eq!(call.messages.iter().map(at).collect::<Vec<_>>(), [0, 500, 9_000]);
     let window = Window { since_us: Some(START_US + 1), until_us: Some(START_US + 8_999) };
@@ -384,7 +397,7 @@ async fn a_session_counts_all_its_calls_and_no_others(store: &Arc<dyn Store>) {
         messages.extend([invite().message(), invite().reply(n * 10 + 1, line).message()]);
     }
     write(store, 1, messages).await;
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     let session = search.session("ours", Window::default()).await.expect("found").expect("the session");
     assert_eq!((session.messages, session.calls), (40, 20));
     assert_eq!((session.first_seen_us, session.last_seen_us), (START_US, START_US + 191));
@@ -399,7 +412,7 @@ async fn malformed_and_other_payloads_are_kept_and_found(store: &Arc<dyn Store>)
     log.captured.protocol_type = 100;
     let log = Message::read(MessageId::default(), log.captured);
     write(store, 1, vec![garbage, log, Draft::default().message()]).await;
-    let search = Search::new(Arc::clone(store));
+    let search = Search::new(Arc::clone(store), Arc::default());
     let of = |kind| Filter { kind: Some(kind), ..Filter::default() };
     let found = search.messages(&of(Kind::Malformed), &page(9, None)).await.expect("found").items;
     assert_eq!(found.iter().map(at).collect::<Vec<_>>(), [1]);
@@ -426,7 +439,7 @@ async fn a_scope_shows_its_subject_in_its_window_and_nothing_else(store: &Arc<dy
     .await;
     let scoped = |subject, since, until| {
         let window = Window { since_us: Some(START_US + since), until_us: Some(START_US + until) };
-        Scoped::new(Search::new(Arc::clone(store)), Scope { subject, window })
+        Scoped::new(Search::new(Arc::clone(store), Arc::default()), Scope { subject, window })
     };
     let wider = Window { since_us: Some(START_US), until_us: None };
 
@@ -466,10 +479,10 @@ async fn long_spans_and_large_payloads_are_cut_into_several_slices(store: &Arc<d
         Draft { at_us: n, ..Draft::default() }.captured(raw)
     });
     let messages: Vec<_> = spread.chain(large).collect();
-    let slices = slice::cut(messages.clone()).expect("slices");
+    let slices = slice::cut(messages.clone(), &EventPaths::default()).expect("slices");
     assert!(slices.len() >= 5, "{}", slices.len());
     write(store, 1, messages).await;
-    let call = Search::new(Arc::clone(store)).call("a@host", None, Window::default()).await;
+    let call = Search::new(Arc::clone(store), Arc::default()).call("a@host", None, Window::default()).await;
     assert_eq!(call.expect("found").expect("the call").messages.len(), 8);
 }
 
@@ -479,7 +492,7 @@ async fn an_embedded_store_opens_again_with_all_that_was_written() {
     for run in 0..3 {
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(files.path(), "contract").await.expect("a store"));
-        let search = Search::new(Arc::clone(&store));
+        let search = Search::new(Arc::clone(&store), Arc::default());
         let found = search.messages(&Filter::default(), &page(100, None)).await.expect("found");
         assert_eq!(found.items.len(), run);
         let expected = (run > 0).then_some(Position { segment: 1, offset: run as u64 });

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use crate::call::event::JsonPath;
+
 /// A hashed key of a slice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Key {
@@ -11,7 +13,7 @@ pub enum Key {
     Call(i64),
     /// Of a correlation id; each slice has at most one.
     Correlation(i64),
-    /// Of anything else (a From user, a To user, a host); a slice has several.
+    /// Of anything else (a From user, a To user, a host, what an event belongs to); a slice has several.
     Other(i64),
 }
 
@@ -47,6 +49,25 @@ impl Key {
             IpAddr::V4(ip) => Self::other(b'4', &ip.octets()),
             IpAddr::V6(ip) => Self::other(b'6', &ip.octets()),
         }
+    }
+
+    /// The key of what an event names: its correlation id, or a Call-ID in its payload.
+    #[must_use]
+    pub fn event(name: &str) -> Self {
+        Self::other(b'e', name.as_bytes())
+    }
+
+    /// The key of an event's HEP protocol type.
+    #[must_use]
+    pub fn protocol(protocol_type: u8) -> Self {
+        Self::other(b'p', &[protocol_type])
+    }
+
+    /// The key of a value in an event's JSON payload.
+    #[must_use]
+    pub fn json(path: &JsonPath, value: &str) -> Self {
+        // A path holds no '=', so no two pairs read the same.
+        Self::other(b'j', format!("{}={value}", path.as_str()).as_bytes())
     }
 
     fn other(kind: u8, value: &[u8]) -> Self {

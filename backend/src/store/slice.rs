@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use crate::call::event::{self, EventPaths};
 use crate::call::message::{Captured, Message, MessageId, Transport};
 
 const FORMAT: u8 = 1;
@@ -91,23 +92,45 @@ struct Entry {
     size: u32,
 }
 
-/// Cuts messages into slices: by call and correlation id, and each so that it keeps to the bounds of a slice.
+/// What the messages of a slice have in common.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct Group {
+    correlation_id: Option<Box<str>>,
+    call_id: Option<Box<str>>,
+    is_event: bool,
+}
+
+/// A message with the keys that its payload alone does not tell for little.
+struct Keyed {
+    message: Message,
+    /// Keys of an event; none of SIP, whose keys are among its facts.
+    keys: Vec<Key>,
+}
+
+/// Cuts messages into slices: by call and correlation id, events apart from SIP, and each so that it keeps to the bounds
+/// of a slice. Events are keyed by what their payloads say under `paths`.
 ///
 /// # Errors
 /// When a payload cannot be compressed, which only lack of memory brings about.
-pub fn cut(messages: Vec<Message>) -> Result<Vec<Slice>, SliceError> {
-    type CorrelationAndCall = (Option<Box<str>>, Option<Box<str>>);
-    let mut groups: HashMap<CorrelationAndCall, Vec<Message>> = HashMap::new();
+pub fn cut(messages: Vec<Message>, paths: &EventPaths) -> Result<Vec<Slice>, SliceError> {
+    let mut groups: HashMap<Group, Vec<Keyed>> = HashMap::new();
     for message in messages {
-        let call = message.sip.call_id.as_deref().map(Box::from);
-        groups.entry((message.captured.correlation_id.clone(), call)).or_default().push(message);
+        let is_event = event::is_event(&message);
+        let (call_id, keys) =
+            if is_event { read_event(&message, paths) } else { (message.sip.call_id.clone(), Vec::new()) };
+        let group = Group {
+            correlation_id: message.captured.correlation_id.clone(),
+            call_id: call_id.map(Into::into),
+            is_event,
+        };
+        groups.entry(group).or_default().push(Keyed { message, keys });
     }
     // Neighbours in the store are neighbours in what is asked for: a session's calls lie together.
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let mut slices = Vec::with_capacity(groups.len());
     for (_, mut group) in groups {
-        group.sort_by_key(|m| m.captured.captured_at_us);
+        group.sort_by_key(|m| m.message.captured.captured_at_us);
         let mut rest = group.as_slice();
         while let Some(first) = rest.first() {
             let (slice, others) = rest.split_at(fitting(first, rest));
@@ -119,20 +142,31 @@ pub fn cut(messages: Vec<Message>) -> Result<Vec<Slice>, SliceError> {
 }
 
 /// How many of these, at least one, go into one slice.
-fn fitting(first: &Message, messages: &[Message]) -> usize {
-    let until = first.captured.captured_at_us.saturating_add(MAX_SPAN_US);
+fn fitting(first: &Keyed, messages: &[Keyed]) -> usize {
+    let until = first.message.captured.captured_at_us.saturating_add(MAX_SPAN_US);
     let mut bytes = 0;
     let within = messages.iter().take(MAX_MESSAGES).take_while(|m| {
-        bytes += m.captured.raw.len();
-        m.captured.captured_at_us <= until && bytes <= MAX_PAYLOAD_BYTES
+        bytes += m.message.captured.raw.len();
+        m.message.captured.captured_at_us <= until && bytes <= MAX_PAYLOAD_BYTES
     });
     within.count().max(1)
 }
 
+/// The call that an event's payload names, and what the event is found by.
+fn read_event(message: &Message, paths: &EventPaths) -> (Option<String>, Vec<Key>) {
+    let mut keys = vec![Key::protocol(message.captured.protocol_type)];
+    keys.extend(message.captured.correlation_id.as_deref().map(Key::event));
+    let Some(payload) = event::payload(message) else { return (None, keys) };
+    keys.extend(paths.indexed().filter_map(|path| Some(Key::json(path, &path.text(&payload)?))));
+    let call_id = paths.call_id(&payload);
+    keys.extend(call_id.as_deref().map(Key::event));
+    (call_id, keys)
+}
+
 impl Slice {
     /// Encodes messages of one call and correlation id, in order of capture.
-    fn encode(messages: &[Message]) -> Result<Self, SliceError> {
-        let first = messages.first();
+    fn encode(messages: &[Keyed]) -> Result<Self, SliceError> {
+        let first = messages.first().map(|m| &m.message);
         let first_us = first.map_or(0, |m| m.captured.captured_at_us);
         let correlation_id = first.and_then(|m| m.captured.correlation_id.clone());
         let mut hosts = Table::default();
@@ -140,7 +174,7 @@ impl Slice {
         let mut keys = Vec::new();
         let mut payloads = Vec::new();
         let mut entries = Vec::with_capacity(messages.len());
-        for Message { captured, sip, .. } in messages {
+        for Keyed { message: Message { captured, sip, .. }, keys: of_event } in messages {
             entries.push(Entry {
                 after_us: captured.captured_at_us.saturating_sub(first_us).unsigned_abs(),
                 src: hosts.index(captured.src),
@@ -153,6 +187,7 @@ impl Slice {
             payloads.extend_from_slice(&captured.raw);
             keys.extend(sip.from_user.as_deref().map(Key::from_user));
             keys.extend(sip.to_user.as_deref().map(Key::to_user));
+            keys.extend_from_slice(of_event);
         }
         keys.extend(hosts.values.iter().map(|host| Key::host(host.ip())));
         keys.sort_unstable();

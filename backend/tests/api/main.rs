@@ -5,6 +5,7 @@
 
 mod access;
 mod description;
+mod events;
 mod hostile;
 mod links;
 mod routes;

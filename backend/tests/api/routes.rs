@@ -87,7 +87,7 @@ async fn a_call_has_its_summary_messages_and_ladder() {
     );
     assert_eq!(
         call["ladder"]["rows"][3],
-        json!({"message": 3, "from": 0, "to": 1, "label": "ACK", "offset_ms": 3010.0, "delta_ms": 10.0,
+        json!({"kind": "arrow", "message": 3, "from": 0, "to": 1, "label": "ACK", "offset_ms": 3010.0, "delta_ms": 10.0,
                "retransmission": false, "dialog": 0})
     );
     let part = stage.get("/api/v1/calls/mine?since=2026-11-21T10:00:05Z").await.json();
@@ -114,7 +114,7 @@ async fn a_session_counts_its_calls() {
     let stage = Stage::new().await;
     assert_eq!(
         stage.get("/api/v1/sessions/session-a").await.json(),
-        json!({"correlation_id": "session-a", "messages": 12, "calls": 2, "outcomes": {"answered": 2},
+        json!({"correlation_id": "session-a", "messages": 12, "events": 0, "calls": 2, "outcomes": {"answered": 2},
                "responses": {"200": 2}, "first_seen": "2026-11-21T10:00:00.000000Z",
                "last_seen": "2026-11-21T10:01:09.010000Z"})
     );

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use siplens_backend::accounts::{self, Accounts};
 use siplens_backend::api::{self, ApiState};
+use siplens_backend::call::event::{EventPaths, JsonPath};
 use siplens_backend::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
 use siplens_backend::customer::{self, CustomerState, Links};
 use siplens_backend::search::Search;
@@ -32,6 +33,7 @@ pub const LOCAL: &str = "127.0.0.1:40000";
 
 pub struct Stage {
     pub accounts: Arc<Accounts>,
+    store: Arc<dyn Store>,
     operator: Router,
     customer: Router,
     _files: tempfile::TempDir,
@@ -94,10 +96,9 @@ impl Stage {
             messages.extend(answered(call, session, START_US + minute * 60_000_000));
         }
         messages.push(hostile(START_US + 10 * 60_000_000));
-        let slices = slice::cut(messages).unwrap();
-        store.write(&Flush { slices, end: Position { segment: 1, offset: 1 } }).await.unwrap();
+        write(&store, messages).await;
 
-        let search = Search::new(store);
+        let search = Search::new(Arc::clone(&store), Arc::new(paths()));
         let links = Links::open(Arc::clone(&accounts), CUSTOMER_URL.into(), 86_400 * 30).await.unwrap();
         let operator = api::router(ApiState {
             search: search.clone(),
@@ -109,7 +110,15 @@ impl Stage {
         });
         let frames = ["https://portal.example.net".to_owned()];
         let customer = customer::router(CustomerState::new(search, links, &frames));
-        Self { accounts, operator, customer, _files: files }
+        Self { accounts, store, operator, customer, _files: files }
+    }
+
+    /// Stores an event of the first call's time.
+    pub async fn event(&self, ms: i64, protocol_type: u8, correlation_id: &str, raw: &[u8]) {
+        let mut captured = captured(START_US + ms * 1000, correlation_id, String::new(), false).captured;
+        captured.protocol_type = protocol_type;
+        captured.raw = raw.to_vec().into();
+        write(&self.store, vec![Message::read(MessageId::default(), captured)]).await;
     }
 
     /// A request to the operators' listener.
@@ -222,6 +231,15 @@ impl Answer {
             .map(|i| i["call_id"].as_str().unwrap_or_default().to_owned())
             .collect()
     }
+}
+
+fn paths() -> EventPaths {
+    EventPaths { call_id: vec![JsonPath::parse("call_id").unwrap()], index: Vec::new() }
+}
+
+async fn write(store: &Arc<dyn Store>, messages: Vec<Message>) {
+    let slices = slice::cut(messages, &paths()).unwrap();
+    store.write(&Flush { slices, end: Position { segment: 1, offset: 1 } }).await.unwrap();
 }
 
 fn captured(at_us: i64, session: &str, raw: String, reply: bool) -> Message {

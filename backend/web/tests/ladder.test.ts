@@ -2,17 +2,17 @@ import { describe, expect, test } from 'vitest';
 
 import type { LadderData, Message } from '../src/shared/api/types';
 import { fit, layoutLadder, visibleRows } from '../src/shared/ladder/layout';
-import { type LadderModel, type LadderModelRow, ladderModel, splitAddress, tone } from '../src/shared/ladder/model';
+import { type LadderModel, type LadderModelRow, ladderModel, splitAddress, tone, withoutNotes } from '../src/shared/ladder/model';
 
 const message = (fields: Partial<Message>): Message => ({
   id: '1', captured_at: '2026-11-21T10:00:00.000000Z', src: '', dst: '', transport: 'udp', agent_id: 2001, agent_name: null,
-  correlation_id: null, call_id: 'a', kind: 'request', protocol_type: 1, method: 'INVITE', status: null, reason: null, cseq: 1,
+  correlation_id: null, call_id: 'a', kind: 'request', protocol_type: 1, label: 'INVITE', method: 'INVITE', status: null, reason: null, cseq: 1,
   from_user: null, from_tag: null, to_user: null, to_tag: null, request_uri: null, user_agent: null, branch: null,
-  size_bytes: 0, raw: '', ...fields,
+  size_bytes: 0, raw: '', raw_base64: null, ...fields,
 });
 
 const row = (fields: Partial<LadderModelRow>): LadderModelRow => ({
-  message: 0, from: 0, to: 1, label: 'INVITE', details: [], tone: 'request', offsetMs: 0, deltaMs: 0, retransmission: false, transaction: 0,
+  kind: 'arrow', message: 0, from: 0, to: 1, label: 'INVITE', details: [], tone: 'request', offsetMs: 0, deltaMs: 0, retransmission: false, transaction: 0,
   ...fields,
 });
 
@@ -29,8 +29,8 @@ describe('the ladder model', () => {
   const data: LadderData = {
     hosts: [{ address: '192.0.2.1:5060' }, { address: '192.0.2.2:5060' }, { address: '192.0.2.1:5080' }],
     rows: [
-      { message: 0, from: 0, to: 1, label: 'INVITE', offset_ms: 0, delta_ms: 0, retransmission: false, dialog: 0 },
-      { message: 1, from: 1, to: 2, label: '486 Busy Here', offset_ms: 2, delta_ms: 2, retransmission: false, dialog: 1 },
+      { kind: 'arrow', message: 0, from: 0, to: 1, label: 'INVITE', offset_ms: 0, delta_ms: 0, retransmission: false, dialog: 0 },
+      { kind: 'arrow', message: 1, from: 1, to: 2, label: '486 Busy Here', offset_ms: 2, delta_ms: 2, retransmission: false, dialog: 1 },
     ],
   };
 
@@ -54,6 +54,18 @@ describe('the ladder model', () => {
     ];
     const rows = talk.map((_, index) => ({ ...data.rows[0]!, message: index }));
     expect(ladderModel({ hosts: data.hosts, rows }, talk).rows.map((one) => one.transaction)).toEqual([0, 0, 0, 1, 2]);
+  });
+
+  test('draws events as notes across all columns, however these are grouped', () => {
+    const note = { kind: 'note' as const, message: 2, from: 0, to: 2, label: 'route 1', offset_ms: 1, delta_ms: 1, retransmission: false, dialog: null };
+    const noted = { hosts: data.hosts, rows: [data.rows[0]!, note, { ...data.rows[1]!, delta_ms: 1 }] };
+    const all = [...messages, message({ kind: 'other', protocol_type: 100, label: 'route 1' })];
+    for (const [grouping, last] of [['port', 2], ['address', 1]] as const) {
+      const row = ladderModel(noted, all, grouping).rows[1];
+      expect(row).toMatchObject({ kind: 'note', from: 0, to: last, label: 'route 1', details: [], tone: 'other', transaction: 0 });
+    }
+    expect(ladderModel(noted, all).rows.map((one) => one.transaction)).toEqual([0, 0, 1]);
+    expect(withoutNotes(noted).rows.map((one) => [one.message, one.delta_ms])).toEqual([[0, 0], [1, 2]]);
   });
 
   test('leaves out rows that point at no message or host', () => {
@@ -96,6 +108,13 @@ describe('the ladder layout', () => {
     expect(rows[0]).toMatchObject({ shape: 'self', label: { anchor: 'start' } });
     expect(rows[1]).toMatchObject({ shape: 'self', label: { anchor: 'end' } });
     expect(rows[1]!.label.x).toBeLessThan(300);
+  });
+
+  test('frames a note around all lanes', () => {
+    const { rows } = layoutLadder(model(2, [{ kind: 'note', from: 0, to: 1, label: 'x'.repeat(200) }]), { width: 400 });
+    expect(rows[0]).toMatchObject({ shape: 'note', line: 'M16 7H384V33H16Z', head: '', label: { x: 23, anchor: 'start' } });
+    expect(rows[0]!.label.text.endsWith('…')).toBe(true);
+    expect(layoutLadder(model(1, [{ kind: 'note', from: 0, to: 0 }]), { width: 200 }).rows[0]).toMatchObject({ shape: 'note' });
   });
 
   test('stacks rows and opens a gap before a pause', () => {

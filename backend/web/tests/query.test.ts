@@ -6,7 +6,7 @@ import { linkState } from '../src/operator/links/state';
 import { frameSnippet } from '../src/operator/links/snippet';
 import { callHref, returnPlace, routeOf } from '../src/operator/routes';
 import {
-  apiQuery, fromLocalField, mistake, parseSearch, rangeWords, type Search, searchHref, toLocalField,
+  apiQuery, askable, forCalls, fromLocalField, mistake, parseSearch, rangeWords, type Search, searchHref, toLocalField,
 } from '../src/operator/search/query';
 
 const search = (fields: Partial<Search> = {}): Search => ({ view: 'calls', filters: {}, since: '-24h', until: null, ...fields });
@@ -34,6 +34,28 @@ describe('a search in the address', () => {
 
   test('ignores names it does not know and empty values', () => {
     expect(parseSearch('?evil=1&from_user=&method=BYE').filters).toEqual({ method: 'BYE' });
+  });
+});
+
+describe('a search for events', () => {
+  test.each([{ kind: 'other' }, { protocol_type: '100' }, { json: 'a=b' }])('by %o is one for messages', (filters) => {
+    const asked = search({ filters: { from_user: 'alice', ...filters } });
+    expect(askable(asked).view).toBe('messages');
+    expect(parseSearch(searchHref(asked).slice(1)).view).toBe('messages');
+    expect(forCalls(asked)).toEqual(search({ filters: { from_user: 'alice' } }));
+  });
+
+  test('is not every search', () => {
+    const asked = search({ filters: { kind: 'request' } });
+    expect(askable(asked)).toEqual(asked);
+    expect(forCalls({ ...asked, view: 'messages' })).toEqual(asked);
+  });
+
+  test('takes a type up to 255 and a path with a value', () => {
+    for (const filters of [{ protocol_type: '256' }, { protocol_type: 'log' }, { json: 'a' }, { json: '=b' }, { json: 'a..b=c' }]) {
+      expect(mistake(search({ filters }))).not.toBeNull();
+    }
+    expect(mistake(search({ filters: { protocol_type: '255', json: 'a.0.b=c=d' } }))).toBeNull();
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { type Token, tokenize } from '../src/shared/message/tokens';
+import { plainLines, type Token, tokenize } from '../src/shared/message/tokens';
 
 const INVITE = [
   'INVITE sip:bob@example.net SIP/2.0',
@@ -74,5 +74,27 @@ describe('a message cut into words', () => {
     const start = performance.now();
     tokenize(raw);
     expect(performance.now() - start).toBeLessThan(1000);
+  });
+});
+
+describe('what is not SIP', () => {
+  const shown = (raw: string, base64: string | null = null) =>
+    plainLines(raw, base64).map((line) => line.map((token) => token.text).join(''));
+
+  test('is shown as it is, and no word of it coloured', () => {
+    const [first, second] = plainLines('INVITE sip:x SIP/2.0\r\nroute: \u0007\r\n', null);
+    expect(first).toEqual([{ kind: 'text', text: 'INVITE sip:x SIP/2.0' }]);
+    expect(second?.map((token) => token.kind)).toEqual(['text', 'escape']);
+    expect(shown('')).toEqual(['']);
+  });
+
+  test('is indented if it is JSON', () => {
+    expect(shown('{"a":[1]}')).toEqual(['{', '  "a": [', '    1', '  ]', '}']);
+    expect(shown('{"a":')).toEqual(['{"a":']);
+  });
+
+  test('is dumped if it is no text', () => {
+    expect(shown('\ufffd', btoa('\x80\xc9A'))).toEqual([`0000  80 c9 41${' '.repeat(39)}  ..A`]);
+    expect(shown('', btoa('x'.repeat(17)))[1]).toMatch(/^0010  78 /);
   });
 });

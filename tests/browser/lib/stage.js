@@ -12,6 +12,7 @@ export const http = told('SIPLENS_HTTP_URL').replace(/\/$/, '');
 export const customer = told('SIPLENS_CUSTOMER_URL').replace(/\/$/, '');
 export const callId = told('SIPLENS_CALL_ID');
 export const correlationId = told('SIPLENS_CORRELATION_ID');
+export const eventCallId = process.env.SIPLENS_EVENT_CALL_ID;
 export const hostileCallId = process.env.SIPLENS_HOSTILE_CALL_ID;
 export const chromium = process.env.CHROMIUM || '/usr/bin/chromium';
 export const screenshots = process.env.SIPLENS_SCREENSHOTS;

@@ -21,7 +21,7 @@ const KINDS: [Kind, string][] = [
   ['request', 'Requests'],
   ['reply', 'Replies'],
   ['malformed', 'Malformed SIP'],
-  ['other', 'Other protocols'],
+  ['other', 'Events'],
 ];
 
 export interface FilterFormProps {
@@ -166,6 +166,11 @@ export function FilterForm(props: FilterFormProps): JSX.Element {
         <div class="whole">{text('dst', 'IP, IP:port or CIDR', true)}</div>
         {pick('transport', TRANSPORTS.map((name) => [name, name.toUpperCase()]))}
         {text('agent_id', '2001')}
+      </fieldset>
+      <fieldset class="pairs">
+        <legend>Event</legend>
+        {text('protocol_type', '100 for logs')}
+        {text('json', 'path=value', true)}
       </fieldset>
       <Show when={problem()}>
         {(words) => (

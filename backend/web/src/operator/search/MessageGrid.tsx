@@ -48,16 +48,23 @@ export function MessageGrid(props: MessageGridProps): JSX.Element {
                   <span class="cell-day">{shortDay(message.captured_at)}</span> {clock(message.captured_at)}
                 </a>
               </td>
-              <td class="cell-message" data-message={tone(message)} title={messageTitle(message)}>
+              <td
+                class="cell-message"
+                colSpan={message.kind === 'other' ? 2 : 1}
+                data-message={tone(message)}
+                title={messageTitle(message)}
+              >
                 {messageTitle(message)}
               </td>
-              <td class="cell-parties">
-                <Show when={message.from_user ?? message.to_user} fallback={<span class="quiet">–</span>}>
-                  {message.from_user ?? '–'}
-                  <span class="arrow" aria-label="to">→</span>
-                  {message.to_user ?? '–'}
-                </Show>
-              </td>
+              <Show when={message.kind !== 'other'}>
+                <td class="cell-parties">
+                  <Show when={message.from_user ?? message.to_user} fallback={<span class="quiet">–</span>}>
+                    {message.from_user ?? '–'}
+                    <span class="arrow" aria-label="to">→</span>
+                    {message.to_user ?? '–'}
+                  </Show>
+                </td>
+              </Show>
               <td class="cell-path" title={`${message.src} → ${message.dst}`}>
                 {message.src} <span class="quiet">→</span> {message.dst}
               </td>

@@ -14,7 +14,7 @@ import { navigate } from '../router';
 import { callHref, sessionHref } from '../routes';
 import { FilterForm } from './FilterForm';
 import { MessageGrid } from './MessageGrid';
-import { apiQuery, FILTER_WORDS, type FilterName, FILTERS, parseSearch, rangeWords, type Search, searchHref } from './query';
+import { apiQuery, askable, FILTER_WORDS, type FilterName, FILTERS, forCalls, parseSearch, rangeWords, type Search, searchHref } from './query';
 
 import './search.css';
 
@@ -41,7 +41,7 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
 
   const run = (next: Search) => {
     setFiltersOpen(false);
-    const href = searchHref(next);
+    const href = searchHref(askable(next));
     if (href === asked()) pager().reload();
     else navigate(href);
   };
@@ -80,7 +80,7 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
               <span>Filters</span>
             </button>
             <div class="switch" role="group" aria-label="What to list">
-              <button type="button" aria-pressed={search().view === 'calls'} onClick={() => run({ ...search(), view: 'calls' })}>
+              <button type="button" aria-pressed={search().view === 'calls'} onClick={() => run(forCalls(search()))}>
                 Calls
               </button>
               <button type="button" aria-pressed={search().view === 'messages'} onClick={() => run({ ...search(), view: 'messages' })}>

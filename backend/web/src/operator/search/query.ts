@@ -15,6 +15,8 @@ export const FILTERS = [
   'dst',
   'transport',
   'agent_id',
+  'protocol_type',
+  'json',
 ] as const;
 
 export type FilterName = (typeof FILTERS)[number];
@@ -32,6 +34,8 @@ export const FILTER_WORDS: Record<FilterName, string> = {
   dst: 'Destination',
   transport: 'Transport',
   agent_id: 'Agent',
+  protocol_type: 'Protocol type',
+  json: 'JSON value',
 };
 
 export type View = 'calls' | 'messages';
@@ -64,12 +68,29 @@ export function parseSearch(query: string): Search {
     if (value) filters[name] = value;
   }
   const since = params.get('since');
-  return {
+  return askable({
     view: params.get('view') === 'messages' ? 'messages' : 'calls',
     filters,
     since: since === 'all' ? null : since || DEFAULT_SINCE,
     until: params.get('until') || null,
-  };
+  });
+}
+
+/** Filters that only events can meet, so that they find no call. */
+const EVENT_FILTERS: FilterName[] = ['protocol_type', 'json'];
+
+const forEvents = (search: Search, name: FilterName) =>
+  EVENT_FILTERS.includes(name) ? Boolean(search.filters[name]) : name === 'kind' && search.filters.kind === 'other';
+
+/** The search as it can be asked: events are looked for among messages. */
+export function askable(search: Search): Search {
+  return FILTERS.some((name) => forEvents(search, name)) ? { ...search, view: 'messages' } : search;
+}
+
+/** The search for calls, without what no call can meet. */
+export function forCalls(search: Search): Search {
+  const kept = FILTERS.filter((name) => !forEvents(search, name)).map((name) => [name, search.filters[name]]);
+  return { ...search, view: 'calls', filters: Object.fromEntries(kept) };
 }
 
 /** The address of a search; what is at its default is left out. */
@@ -90,9 +111,13 @@ function ordered(filters: Search['filters']): Record<string, string | undefined>
 
 /** What the form can tell to be wrong before the server is asked; `null` if nothing. */
 export function mistake(search: Search): string | null {
-  const { status, agent_id } = search.filters;
+  const { status, agent_id, protocol_type, json } = search.filters;
   if (status && !/^([1-6]\d\d|[1-6]xx)$/i.test(status)) return 'Status is a code such as 486, or a class such as 4xx.';
   if (agent_id && !/^\d{1,10}$/.test(agent_id)) return 'Agent is the number of a capture agent.';
+  if (protocol_type && !(/^\d{1,3}$/.test(protocol_type) && Number(protocol_type) <= 255)) {
+    return 'Protocol type is a number from 0 to 255, such as 100 for log lines.';
+  }
+  if (json && !/^[^=.]+(\.[^=.]+)*=./.test(json)) return 'A JSON value is path=value, such as report.ssrc=12.';
   if (isAbsolute(search.since) && isAbsolute(search.until) && search.since > search.until) {
     return 'The time range ends before it begins.';
   }

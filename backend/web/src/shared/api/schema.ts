@@ -260,7 +260,7 @@ export interface components {
         Call: components["schemas"]["CallSummary"] & {
             /** @description Its picture. */
             ladder: components["schemas"]["Ladder"];
-            /** @description Its messages, oldest first. */
+            /** @description Its messages and events, oldest first. */
             messages: components["schemas"]["Message"][];
             /** @description Whether it has more messages than could be read. */
             partial: boolean;
@@ -295,7 +295,7 @@ export interface components {
             hosts: string[];
             /** @description Its last message. */
             last_seen: string;
-            /** @description How many messages were captured. */
+            /** @description How many messages were captured, events not counted. */
             message_count: number;
             /** @description Method of its first request. */
             method: string | null;
@@ -364,11 +364,11 @@ export interface components {
          * @enum {string}
          */
         Kind: "malformed" | "other" | "reply" | "request";
-        /** @description A call as a picture: hosts as columns, messages as arrows. */
+        /** @description A call as a picture: hosts as columns, messages as arrows, events as notes. */
         Ladder: {
             /** @description The columns, in order of appearance. */
             hosts: components["schemas"]["LadderHost"][];
-            /** @description The arrows, oldest first, except that no reply stands before its request. */
+            /** @description Arrows and notes, oldest first, except that no reply stands before its request. */
             rows: components["schemas"]["LadderRow"][];
         };
         /** @description A column of a ladder. */
@@ -376,19 +376,21 @@ export interface components {
             /** @description address:port. */
             address: string;
         };
-        /** @description An arrow of a ladder. */
+        /** @description A row of a ladder. */
         LadderRow: {
             /**
              * Format: double
              * @description Time since the row before, ms.
              */
             delta_ms: number;
-            /** @description Number of its dialog, from 0 on. */
-            dialog: number;
-            /** @description Index into `hosts`: the sender. */
+            /** @description Number of its dialog, from 0 on; null of a note. */
+            dialog: number | null;
+            /** @description Index into `hosts`: the sender; of a note, the first. */
             from: number;
+            /** @description An arrow for a message, a note across all hosts for an event. */
+            kind: components["schemas"]["RowKind"];
             /**
-             * @description Method, or status and reason.
+             * @description The message's label.
              * @example 200 OK
              */
             label: string;
@@ -401,7 +403,7 @@ export interface components {
             offset_ms: number;
             /** @description Whether the same message was seen on the same hop before. */
             retransmission: boolean;
-            /** @description Index into `hosts`: the receiver. */
+            /** @description Index into `hosts`: the receiver; of a note, the last. */
             to: number;
         };
         /** @description A customer link, without its address. */
@@ -457,7 +459,7 @@ export interface components {
                 hosts: string[];
                 /** @description Its last message. */
                 last_seen: string;
-                /** @description How many messages were captured. */
+                /** @description How many messages were captured, events not counted. */
                 message_count: number;
                 /** @description Method of its first request. */
                 method: string | null;
@@ -560,15 +562,19 @@ export interface components {
                 id: string;
                 /** @description What it turned out to be. */
                 kind: components["schemas"]["Kind"];
+                /** @description Method, or status and reason; of an event, a log line's text or the name of its type. */
+                label: string;
                 /** @description Method; of a reply, that of its CSeq. */
                 method: string | null;
                 /**
                  * Format: int32
-                 * @description HEP protocol type; 1 is SIP.
+                 * @description HEP protocol type; 1 is SIP, 100 a log line.
                  */
                 protocol_type: number;
-                /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD (the pcap has them as they were). */
+                /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD. */
                 raw: string;
+                /** @description All octets in base64, where `raw` cannot show them. */
+                raw_base64: string | null;
                 /** @description Reason phrase of a reply. */
                 reason: string | null;
                 /** @description Request-URI of a request. */
@@ -663,15 +669,19 @@ export interface components {
             id: string;
             /** @description What it turned out to be. */
             kind: components["schemas"]["Kind"];
+            /** @description Method, or status and reason; of an event, a log line's text or the name of its type. */
+            label: string;
             /** @description Method; of a reply, that of its CSeq. */
             method: string | null;
             /**
              * Format: int32
-             * @description HEP protocol type; 1 is SIP.
+             * @description HEP protocol type; 1 is SIP, 100 a log line.
              */
             protocol_type: number;
-            /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD (the pcap has them as they were). */
+            /** @description The message itself; octets that are not UTF-8 are shown as U+FFFD. */
             raw: string;
+            /** @description All octets in base64, where `raw` cannot show them. */
+            raw_base64: string | null;
             /** @description Reason phrase of a reply. */
             reason: string | null;
             /** @description Request-URI of a request. */
@@ -724,6 +734,11 @@ export interface components {
          * @description A pcap file.
          */
         Pcap: string;
+        /**
+         * @description What a row draws.
+         * @enum {string}
+         */
+        RowKind: "arrow" | "note";
         /** @description What a session comes to. */
         Session: {
             /**
@@ -733,13 +748,18 @@ export interface components {
             calls: number;
             /** @description Its correlation id. */
             correlation_id: string;
+            /**
+             * Format: int64
+             * @description How many events carry it.
+             */
+            events: number;
             /** @description Its first message. */
             first_seen: string;
             /** @description Its last message. */
             last_seen: string;
             /**
              * Format: int64
-             * @description How many messages carry it.
+             * @description How many SIP messages carry it.
              */
             messages: number;
             /** @description Calls by outcome. */
@@ -785,7 +805,12 @@ export interface operations {
                 dst?: string;
                 /** @description Exact user of From; of a call, the caller. */
                 from_user?: string;
-                /** @description `request`, `reply`, `malformed` or `other`. */
+                /**
+                 * @description `path=value` in the JSON payload of an event.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                json?: string;
+                /** @description `request`, `reply`, `malformed` or `other`, which is an event. */
                 kind?: string;
                 /** @description At most so many items, 1 to 1000. */
                 limit?: number;
@@ -794,6 +819,8 @@ export interface operations {
                  * @example INVITE
                  */
                 method?: string;
+                /** @description HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line. */
+                protocol_type?: number;
                 /**
                  * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
                  * @example -15m
@@ -1250,7 +1277,12 @@ export interface operations {
                 dst?: string;
                 /** @description Exact user of From; of a call, the caller. */
                 from_user?: string;
-                /** @description `request`, `reply`, `malformed` or `other`. */
+                /**
+                 * @description `path=value` in the JSON payload of an event.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                json?: string;
+                /** @description `request`, `reply`, `malformed` or `other`, which is an event. */
                 kind?: string;
                 /** @description At most so many items, 1 to 1000. */
                 limit?: number;
@@ -1259,6 +1291,8 @@ export interface operations {
                  * @example INVITE
                  */
                 method?: string;
+                /** @description HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line. */
+                protocol_type?: number;
                 /**
                  * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
                  * @example -15m

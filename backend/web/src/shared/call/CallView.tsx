@@ -4,7 +4,7 @@ import type { Call } from '../api/types';
 import { saveFile } from '../clipboard';
 import { clock, count, dateTime, day, duration, exactTime, shortZone, zone } from '../format';
 import { Ladder } from '../ladder/Ladder';
-import { type Grouping, ladderModel } from '../ladder/model';
+import { type Grouping, ladderModel, withoutNotes } from '../ladder/model';
 import { ladderPicture, pngFile, svgFile } from '../ladder/picture';
 import { MessagePane } from '../message/MessagePane';
 import { CopyButton } from '../ui/CopyButton';
@@ -34,12 +34,15 @@ export interface CallViewProps {
 /** A call: what became of it, its ladder, and the message one points at. */
 export function CallView(props: CallViewProps): JSX.Element {
   const [grouping, setGrouping] = createSignal<Grouping>('port');
+  const [notes, setNotes] = createSignal(true);
   const [times, setTimes] = createSignal<'clock' | 'offset'>('clock');
   const [selected, setSelected] = createSignal(-1);
   // Where the window is narrow the message lies over the lower half, and the ladder moves to the upper one.
   const [sheetOpen, setSheetOpen] = createSignal(false);
   let ladderPanel: HTMLElement | undefined;
-  const model = createMemo(() => ladderModel(props.call.ladder, props.call.messages, grouping()));
+  const events = () => props.call.messages.length - props.call.message_count;
+  const ladder = createMemo(() => (notes() ? props.call.ladder : withoutNotes(props.call.ladder)));
+  const model = createMemo(() => ladderModel(ladder(), props.call.messages, grouping()));
   const message = () => {
     const row = model().rows[selected()];
     return row && props.call.messages[row.message];
@@ -58,6 +61,11 @@ export function CallView(props: CallViewProps): JSX.Element {
     ),
   );
 
+  const showNotes = (shown: boolean) => {
+    const kept = message()?.id;
+    setNotes(shown);
+    setSelected(Math.max(model().rows.findIndex((row) => props.call.messages[row.message]?.id === kept), 0));
+  };
   const select = (row: number, how: 'move' | 'open') => {
     setSelected(row);
     if (how === 'open') {
@@ -123,6 +131,12 @@ export function CallView(props: CallViewProps): JSX.Element {
                     IP
                   </button>
                 </div>
+              </Show>
+              <Show when={events() > 0}>
+                <label class="check small" title="Log lines and reports of this call">
+                  <input type="checkbox" checked={notes()} onChange={(event) => showNotes(event.currentTarget.checked)} />
+                  {events() === 1 ? '1 event' : `${count(events())} events`}
+                </label>
               </Show>
               <div class="switch" role="group" aria-label="Times">
                 <button type="button" aria-pressed={times() === 'clock'} onClick={() => setTimes('clock')}>

@@ -104,7 +104,7 @@ export function Ladder(props: LadderProps): JSX.Element {
         class="ladder-rows"
         role="listbox"
         tabindex="0"
-        aria-label={`Ladder of ${layout().rows.length} messages between ${layout().columns.length} hosts`}
+        aria-label={`Ladder of ${layout().rows.length} rows between ${layout().columns.length} hosts`}
         aria-activedescendant={props.selected >= 0 ? rowId(props.selected) : undefined}
         onKeyDown={onKeyDown}
         style={{ height: `${layout().height}px` }}
@@ -171,6 +171,7 @@ function LadderRow(props: LadderRowProps): JSX.Element {
       aria-setsize={props.total}
       aria-label={spoken(props.row, props.model, props.message)}
       data-tone={props.row.tone}
+      data-shape={props.row.shape}
       data-colour={props.row.colour}
       data-retransmission={props.row.retransmission ? '' : undefined}
       style={{ transform: `translateY(${props.row.top}px)`, height: `${props.row.height}px` }}
@@ -201,7 +202,9 @@ function LadderRow(props: LadderRowProps): JSX.Element {
           )}
         </For>
         <path class="arrow-line" d={props.row.line} />
-        <polygon class="arrow-head" points={props.row.head} />
+        <Show when={props.row.head}>
+          <polygon class="arrow-head" points={props.row.head} />
+        </Show>
         <text
           class="arrow-label"
           x={props.row.label.x}
@@ -232,7 +235,9 @@ function spoken(row: Row, model: LadderModel, message: Message | undefined): str
   const words = [
     message ? clock(message.captured_at) : '',
     [source.label, ...source.details].join(' '),
-    `from ${model.hosts[source.from] ?? 'unknown'} to ${model.hosts[source.to] ?? 'unknown'}`,
+    source.kind === 'note'
+      ? 'event'
+      : `from ${model.hosts[source.from] ?? 'unknown'} to ${model.hosts[source.to] ?? 'unknown'}`,
   ];
   if (source.retransmission) words.push('retransmission');
   if (row.gap) words.push(`after a pause of ${row.gap}`);

@@ -39,10 +39,10 @@ export interface Row {
   gap: string | null;
   /** Height of the pause, at the row's top; 0 without one. */
   gapHeight: number;
-  shape: 'right' | 'left' | 'self';
-  /** The arrow's line, an SVG path. */
+  shape: 'right' | 'left' | 'self' | 'note';
+  /** The arrow's line or the note's frame, an SVG path. */
   line: string;
-  /** The arrow's head, points of an SVG polygon. */
+  /** The arrow's head, points of an SVG polygon; empty of a note. */
   head: string;
   label: { x: number; y: number; anchor: 'start' | 'middle' | 'end'; text: string; detail: string };
   tone: Tone;
@@ -67,6 +67,9 @@ const HEAD_LENGTH = 8;
 const HEAD_HALF = 4;
 const LOOP_WIDTH = 26;
 const LABEL_MARGIN = 7;
+/** How far a note reaches beyond the outer lanes, in columns. */
+const NOTE_REACH = 0.42;
+const NOTE_MARGIN = 7;
 
 export function layoutLadder(model: LadderModel, options: Partial<LadderOptions> = {}): Layout {
   const chosen = { ...DEFAULT_OPTIONS, ...options };
@@ -92,7 +95,7 @@ export function layoutLadder(model: LadderModel, options: Partial<LadderOptions>
       height,
       gap: paused ? duration(row.deltaMs) : null,
       gapHeight,
-      ...arrow(row, from.x, to.x, gapHeight, chosen.rowHeight, width, columnWidth, selfOnLeft),
+      ...drawn(row, from.x, to.x, gapHeight, chosen.rowHeight, width, columnWidth, selfOnLeft),
       tone: row.tone,
       colour: row.transaction % COLOURS,
       retransmission: row.retransmission,
@@ -102,7 +105,7 @@ export function layoutLadder(model: LadderModel, options: Partial<LadderOptions>
   return { width, height: top, columnWidth, columns, rows };
 }
 
-function arrow(
+function drawn(
   row: LadderModelRow,
   from: number,
   to: number,
@@ -112,6 +115,7 @@ function arrow(
   columnWidth: number,
   selfOnLeft: boolean,
 ): Pick<Row, 'shape' | 'line' | 'head' | 'label'> {
+  if (row.kind === 'note') return note(row, from, to, y0, rowHeight, columnWidth);
   if (from === to) return loop(row, from, y0, rowHeight, width, columnWidth, selfOnLeft);
   const y = y0 + Math.round(rowHeight * 0.7);
   const step = to > from ? 1 : -1;
@@ -122,6 +126,26 @@ function arrow(
     line: `M${from} ${y}H${back}`,
     head: `${to},${y} ${back},${y - HEAD_HALF} ${back},${y + HEAD_HALF}`,
     label: { x: (from + to) / 2, y: y - 8, anchor: 'middle', ...words },
+  };
+}
+
+/** An event: a frame across all lanes, as wide as they reach. */
+function note(
+  row: LadderModelRow,
+  first: number,
+  last: number,
+  y0: number,
+  rowHeight: number,
+  columnWidth: number,
+): Pick<Row, 'shape' | 'line' | 'head' | 'label'> {
+  const reach = Math.round(columnWidth * NOTE_REACH);
+  const [left, right] = [first - reach, last + reach];
+  const [top, bottom] = [y0 + NOTE_MARGIN, y0 + rowHeight - NOTE_MARGIN];
+  return {
+    shape: 'note',
+    line: `M${left} ${top}H${right}V${bottom}H${left}Z`,
+    head: '',
+    label: { x: left + LABEL_MARGIN, y: Math.round((top + bottom) / 2) + 4, anchor: 'start', ...fit(row, right - left - 2 * LABEL_MARGIN) },
   };
 }
 

@@ -1,4 +1,4 @@
-// From the API's ladder to what is drawn: hosts as columns, messages as rows with words and a tone.
+// From the API's ladder to what is drawn: hosts as columns, messages as rows with words and a tone, events as notes.
 
 import type { LadderData, LadderRow, Message } from '../api/types';
 
@@ -6,6 +6,7 @@ import type { LadderData, LadderRow, Message } from '../api/types';
 export type Tone = 'request' | 'progress' | 'success' | 'redirect' | 'failure' | 'malformed' | 'other';
 
 export interface LadderModelRow {
+  kind: 'arrow' | 'note';
   /** Index into the call's messages. */
   message: number;
   from: number;
@@ -17,7 +18,7 @@ export interface LadderModelRow {
   offsetMs: number;
   deltaMs: number;
   retransmission: boolean;
-  /** Number of its transaction within the call, by which rows are coloured. */
+  /** Number of its transaction within the call, by which rows are coloured; 0 of a note. */
   transaction: number;
 }
 
@@ -36,11 +37,13 @@ export function ladderModel(ladder: LadderData, messages: Message[], grouping: G
   const transactions = new Map<string, number>();
   const rows = ladder.rows.flatMap((row): LadderModelRow[] => {
     const message = messages[row.message];
-    const from = column[row.from];
-    const to = column[row.to];
+    const isNote = row.kind === 'note';
+    const from = isNote ? 0 : column[row.from];
+    const to = isNote ? hosts.length - 1 : column[row.to];
     if (!message || from === undefined || to === undefined) return [];
     return [
       {
+        kind: row.kind,
         message: row.message,
         from,
         to,
@@ -50,11 +53,21 @@ export function ladderModel(ladder: LadderData, messages: Message[], grouping: G
         offsetMs: row.offset_ms,
         deltaMs: row.delta_ms,
         retransmission: row.retransmission,
-        transaction: transactionOf(row, message, transactions),
+        transaction: isNote ? 0 : transactionOf(row, message, transactions),
       },
     ];
   });
   return { hosts, rows };
+}
+
+/** The ladder without its notes; the time before a row is then that since the arrow before it. */
+export function withoutNotes(ladder: LadderData): LadderData {
+  const arrows = ladder.rows.filter((row) => row.kind !== 'note');
+  const rows = arrows.map((row, index) => ({
+    ...row,
+    delta_ms: Math.max(row.offset_ms - (arrows[index - 1] ?? row).offset_ms, 0),
+  }));
+  return { ...ladder, rows };
 }
 
 /**

@@ -46,11 +46,16 @@ function drawRow(row: Row, model: LadderModel): SVGElement {
     }),
   );
   const dashed = row.retransmission ? { 'stroke-dasharray': '4 3' } : {};
-  group.append(element('path', { d: row.line, fill: 'none', stroke: colour, 'stroke-width': 1.5, ...dashed }));
-  group.append(element('polygon', { points: row.head, fill: colour }));
+  if (row.shape === 'note') {
+    group.append(element('path', { d: row.line, fill: '#ece3f8' }));
+  } else {
+    group.append(element('path', { d: row.line, fill: 'none', stroke: colour, 'stroke-width': 1.5, ...dashed }));
+    group.append(element('polygon', { points: row.head, fill: colour }));
+  }
   const halo = { stroke: '#ffffff', 'stroke-width': 4, 'paint-order': 'stroke', 'stroke-linejoin': 'round' };
+  const haloed = row.shape === 'note' ? {} : halo;
   const place = { x: label.x, y: label.y, 'text-anchor': label.anchor, 'font-size': 12, 'font-family': SANS };
-  group.append(words(label.text + label.detail, { ...place, ...halo, 'font-weight': 500, fill: '#16202a' }));
+  group.append(words(label.text + label.detail, { ...place, ...haloed, 'font-weight': 500, fill: '#16202a' }));
   if (row.gap) {
     const middle = { x: 4, y: row.gapHeight / 2 + 6, 'font-size': 11, 'font-family': SANS, fill: '#65717d' };
     group.append(words(`${row.gap} later`, { ...middle, ...halo }));

@@ -69,6 +69,12 @@ export function MessagePane(props: MessagePaneProps): JSX.Element {
           <dt>Transport</dt>
           <dd>{props.message.transport.toUpperCase()}</dd>
         </div>
+        <Show when={props.message.kind === 'other'}>
+          <div>
+            <dt>Protocol type</dt>
+            <dd>{props.message.protocol_type}</dd>
+          </div>
+        </Show>
         <div>
           <dt>Agent</dt>
           <dd>{props.message.agent_name ? `${props.message.agent_id} (${props.message.agent_name})` : props.message.agent_id}</dd>
@@ -82,7 +88,7 @@ export function MessagePane(props: MessagePaneProps): JSX.Element {
         <p class="notice notice-bad notice-flat">Sent as SIP, but not valid SIP. Shown as it was captured.</p>
       </Show>
       <div class="message-body" ref={body}>
-        <RawMessage raw={props.message.raw} wrap={wrap()} />
+        <RawMessage message={props.message} wrap={wrap()} />
       </div>
     </section>
   );

@@ -46,6 +46,36 @@ export function tokenize(raw: string): Line[] {
   return lines.map(showInvisible);
 }
 
+/** Cuts what is not SIP into lines: JSON indented, octets that are no text as a dump, anything else as it is. */
+export function plainLines(raw: string, base64: string | null): Line[] {
+  const text = base64 === null ? (indented(raw) ?? raw) : dump(base64);
+  const rows = text.split(/\r\n|\n|\r(?!\n)/);
+  if (rows.length > 1 && rows[rows.length - 1] === '') rows.pop();
+  return rows.map((row) => showInvisible(pieces(['text', row])));
+}
+
+function indented(raw: string): string | null {
+  if (!/^\s*[[{]/.test(raw)) return null;
+  try {
+    return JSON.stringify(JSON.parse(raw), null, 2);
+  } catch {
+    return null;
+  }
+}
+
+/** Sixteen octets a row: place, hexadecimal, and what of them is printable. */
+function dump(base64: string): string {
+  const octets = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const rows: string[] = [];
+  for (let start = 0; start < octets.length; start += 16) {
+    const part = [...octets.subarray(start, start + 16)];
+    const hex = part.map((octet) => octet.toString(16).padStart(2, '0')).join(' ');
+    const printable = part.map((octet) => (octet >= 0x20 && octet < 0x7f ? String.fromCharCode(octet) : '.')).join('');
+    rows.push(`${start.toString(16).padStart(4, '0')}  ${hex.padEnd(47)}  ${printable}`);
+  }
+  return rows.join('\n');
+}
+
 function startLine(row: string): Line {
   const request = /^([A-Z0-9._!%*+`'~-]+)( +)(\S+)( +)(SIP\/\d\.\d)(.*)$/i.exec(row);
   if (request) return pieces(['method', request[1]], ['text', request[2]], ['uri', request[3]], ['text', request[4]], ['version', request[5]], ['text', request[6]]);

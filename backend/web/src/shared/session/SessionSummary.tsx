@@ -29,6 +29,12 @@ export function SessionSummary(props: { session: Session }): JSX.Element {
           <dt>Messages</dt>
           <dd>{count(props.session.messages)}</dd>
         </div>
+        <Show when={props.session.events > 0}>
+          <div class="fact">
+            <dt>Events</dt>
+            <dd>{count(props.session.events)}</dd>
+          </div>
+        </Show>
         <div class="fact">
           <dt>Span</dt>
           <dd>{duration(span())}</dd>

@@ -1,0 +1,147 @@
+//! Events: kept, found by what they name, and shown in their calls only.
+
+use super::*;
+use crate::call::event::JsonPath;
+use crate::search::filter::JsonFilter;
+
+fn paths() -> EventPaths {
+    let read = |text: &str| JsonPath::parse(text).expect("a path");
+    EventPaths { call_id: vec![read("call_id")], index: vec![read("report.ssrc")] }
+}
+
+fn event(at_us: i64, protocol_type: u8, correlation_id: Option<&'static str>, raw: &[u8]) -> Message {
+    let draft = Draft { at_us, session: correlation_id, ..Draft::default() };
+    let mut captured = draft.captured(raw.to_vec()).captured;
+    captured.protocol_type = protocol_type;
+    Message::read(MessageId::default(), captured)
+}
+
+async fn write_events(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
+    let slices = slice::cut(messages, &paths()).expect("slices");
+    let flush = Flush { slices, end: Position { segment: 1, offset } };
+    store.write(&flush).await.expect("written");
+}
+
+fn search(store: &Arc<dyn Store>) -> Search {
+    Search::new(Arc::clone(store), Arc::new(paths()))
+}
+
+fn times(messages: &[Message]) -> Vec<i64> {
+    messages.iter().map(at).collect()
+}
+
+pub(super) async fn events_are_shown_in_the_calls_they_name_and_in_no_others(store: &Arc<dyn Store>) {
+    const SECOND: i64 = 1_000_000;
+    let call = |at_us, call, session| Draft { at_us, call, session, ..Draft::default() }.message();
+    write_events(
+        store,
+        1,
+        vec![
+            call(0, "a@host", Some("s")),
+            call(SECOND, "b@host", Some("s")),
+            call(60 * SECOND, "c@host", Some("s")),
+            call(0, "d@host", Some("d@host")),
+            // Of the session: for whichever of its calls were going on.
+            event(10, 100, Some("s"), b"early"),
+            event(61 * SECOND, 100, Some("s"), b"late"),
+            event(30 * SECOND, 100, Some("s"), b"between the calls"),
+        ],
+    )
+    .await;
+    // Of one call, long after it, and in a flush of its own.
+    write_events(
+        store,
+        2,
+        vec![
+            event(500 * SECOND, 35, Some("s"), br#"{"call_id":"a@host","report":{"ssrc":7}}"#),
+            event(501 * SECOND, 5, None, br#"{"call_id":"b@host"}"#),
+            event(502 * SECOND, 100, Some("d@host"), b"by its Call-ID"),
+            event(503 * SECOND, 100, Some("e@host"), b"of a call that was not captured"),
+            event(504 * SECOND, 200, None, b"\0\xff of nothing"),
+        ],
+    )
+    .await;
+    let search = search(store);
+    let events = async |call_id: &str| {
+        let call = search.call(call_id, None, Window::default()).await.expect("found").expect("the call");
+        assert_eq!((call.messages.len(), call.partial), (1, false));
+        times(&call.events)
+    };
+    assert_eq!(events("a@host").await, [10, 500 * SECOND]);
+    assert_eq!(events("b@host").await, [10, 501 * SECOND]);
+    assert_eq!(events("c@host").await, [61 * SECOND]);
+    assert_eq!(events("d@host").await, [502 * SECOND]);
+    assert!(search.call("e@host", None, Window::default()).await.expect("no error").is_none());
+
+    let window = Window { since_us: None, until_us: Some(START_US + 400 * SECOND) };
+    let call = search.call("a@host", Some("s"), window).await.expect("found").expect("the call");
+    assert_eq!(times(&call.events), [10]);
+    let session = search.session("s", Window::default()).await.expect("found").expect("the session");
+    assert_eq!((session.messages, session.events, session.calls), (3, 4, 3));
+}
+
+pub(super) async fn events_are_found_by_their_hep_fields_and_their_json(store: &Arc<dyn Store>) {
+    write_events(
+        store,
+        1,
+        vec![
+            Draft { session: Some("s"), ..Draft::default() }.message(),
+            event(1, 100, Some("s"), b"{\"call_id\": not JSON"),
+            event(2, 38, None, br#"{"report":{"ssrc":4294967295},"codec":"PCMA"}"#),
+            event(3, 38, Some("t"), br#"[{"report":{"ssrc":4294967295}}]"#),
+            event(4, 0, None, b""),
+        ],
+    )
+    .await;
+    let search = search(store);
+    let found =
+        async |filter: Filter| times(&search.messages(&filter, &page(9, None)).await.expect("found").items);
+    let of_type = |protocol_type| Filter { protocol_type: Some(protocol_type), ..Filter::default() };
+    assert_eq!(found(of_type(100)).await, [1]);
+    assert_eq!(found(of_type(38)).await, [3, 2]);
+    assert_eq!(found(of_type(0)).await, [4]);
+    assert_eq!(found(of_type(1)).await, [0]);
+    assert!(found(of_type(99)).await.is_empty());
+    assert_eq!(found(Filter { correlation_id: Some("s".into()), ..of_type(100) }).await, [1]);
+    assert!(found(Filter { correlation_id: Some("t".into()), ..of_type(100) }).await.is_empty());
+    let src = AddressFilter::parse("src", "10.0.0.1").expect("an address");
+    assert_eq!(found(Filter { src: Some(src), agent_id: Some(1), ..of_type(38) }).await, [3, 2]);
+    let json = |text| Filter { json: Some(JsonFilter::parse(text).expect("a pair")), ..Filter::default() };
+    // The first is indexed, the others are looked for.
+    assert_eq!(found(json("report.ssrc=4294967295")).await, [2]);
+    assert_eq!(found(json("0.report.ssrc=4294967295")).await, [3]);
+    assert_eq!(found(json("codec=PCMA")).await, [2]);
+    assert!(found(json("codec=PCM")).await.is_empty());
+}
+
+pub(super) async fn a_scope_never_shows_an_event(store: &Arc<dyn Store>) {
+    write_events(
+        store,
+        1,
+        vec![
+            Draft { session: Some("s"), ..Draft::default() }.message(),
+            event(1, 100, Some("s"), b"password of the database: 1234"),
+            event(2, 100, Some("a@host"), b"password of the database: 1234"),
+            event(3, 35, Some("s"), br#"{"call_id":"a@host"}"#),
+        ],
+    )
+    .await;
+    let whole = search(store).call("a@host", None, Window::default()).await.expect("found");
+    assert_eq!(whole.expect("the call").events.len(), 3, "or this case proves nothing");
+    for subject in [Subject::Call("a@host".into()), Subject::Session("s".into())] {
+        let scope = Scope { subject, window: Window::default() };
+        let scoped = Scoped::new(search(store), scope.clone());
+        let call = scoped.call("a@host", Window::default()).await.expect("allowed").expect("the call");
+        assert_eq!((call.messages.len(), call.events.len()), (1, 0), "{scope:?}");
+        let calls = scoped.calls(&page(9, None), Window::default()).await.expect("allowed").items;
+        assert!(calls.iter().all(|call| call.messages.len() == 1 && call.events.is_empty()));
+        if let Ok(session) = scoped.session(Window::default()).await {
+            let session = session.expect("the session");
+            assert_eq!((session.messages, session.events), (1, 0));
+            assert_eq!(session.last_seen_us, START_US);
+        }
+    }
+    // A session of which only events were captured shows nothing at all.
+    let scope = Scope { subject: Subject::Session("a@host".into()), window: Window::default() };
+    assert!(Scoped::new(search(store), scope).session(Window::default()).await.expect("allowed").is_none());
+}
