@@ -1,6 +1,12 @@
+#include <stdlib.h>
+#include <string.h>
 #include "core/sr_module.h"
 #include "core/mod_fix.h"
+#include "core/action.h"
 #include "core/onsend.h"
+#include "core/parser/msg_parser.h"
+#include "core/route.h"
+#include "core/script_cb.h"
 #include "core/pvar.h"
 #include "core/dprint.h"
 #include "core/cfg/cfg_struct.h"
@@ -52,4 +58,53 @@ struct onsend_info *siplens_onsend(void)
 void siplens_cfg_update(void)
 {
     cfg_update();
+}
+
+int siplens_event_route(void)
+{
+	int index = route_lookup(&event_rt, "siplens:msg");
+
+	return index >= 0 && event_rt.rlist[index] != NULL ? index : -1;
+}
+
+int siplens_run_event_route(int index, const char *octets, int len, const struct ip_addr *from, unsigned short from_port,
+        const struct ip_addr *to, unsigned short to_port, int proto)
+{
+	/* The parser may write into its text, and wants a NUL behind it. Kept for the next message. */
+	static char *copy = NULL;
+	static int room = 0;
+	struct run_act_ctx ctx;
+	struct sip_msg msg;
+	int type;
+
+	if(len >= room) {
+		char *more = realloc(copy, len + 4096);
+		if(more == NULL)
+			return -1;
+		copy = more;
+		room = len + 4096;
+	}
+	memcpy(copy, octets, len);
+	copy[len] = 0;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.buf = copy;
+	msg.len = len;
+	msg.rcv.src_ip = *from;
+	msg.rcv.src_port = from_port;
+	msg.rcv.dst_ip = *to;
+	msg.rcv.dst_port = to_port;
+	msg.rcv.proto = proto;
+	if(parse_msg(msg.buf, msg.len, &msg) != 0) {
+		free_sip_msg(&msg);
+		return -1;
+	}
+
+	type = get_route_type();
+	set_route_type(EVENT_ROUTE);
+	init_run_actions_ctx(&ctx);
+	run_top_route(event_rt.rlist[index], &msg, &ctx);
+	set_route_type(type);
+	free_sip_msg(&msg);
+	return (ctx.run_flags & DROP_R_F) != 0;
 }

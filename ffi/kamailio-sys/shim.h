@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include "core/pvar.h"
+#include "core/ip_addr.h"
 #include "core/str.h"
 
 struct sip_msg;
@@ -31,5 +32,12 @@ struct onsend_info *siplens_onsend(void);
 
 /* Takes over what core.cfg_set changed, in a process that receives no messages. */
 void siplens_cfg_update(void);
+
+/* The index of event_route[siplens:msg]; negative if the configuration has none. */
+int siplens_event_route(void);
+/* Runs it on a copy of these octets, which came from or go to where the addresses say (family 0 for unknown). 1 if the
+ * script dropped the message, 0 if not, negative if the host cannot parse it. */
+int siplens_run_event_route(int index, const char *octets, int len, const struct ip_addr *from, unsigned short from_port,
+        const struct ip_addr *to, unsigned short to_port, int proto);
 
 #endif

@@ -12,7 +12,7 @@ use kamailio_sys::{ANY_ROUTE, cmd_export_t, sip_msg};
 
 use crate::log::{Level, log};
 use crate::worker::{Shown, Worker};
-use crate::{argument, hooks, message, process, template, worker};
+use crate::{argument, event_route, hooks, message, process, template, worker};
 
 /// What the script sees, always.
 const GO_ON: c_int = 1;
@@ -73,6 +73,9 @@ unsafe extern "C" fn trace_uri_id_mode(
 
 /// One call, whatever its number of arguments; those not given are null.
 fn run(msg: *mut sip_msg, uri: *mut c_char, id: *mut c_char, mode: *mut c_char) -> c_int {
+    if event_route::is_running() {
+        return GO_ON;
+    }
     if fence(false, || {
         worker::with(|worker| capture(worker, msg, uri, id, mode));
         true
@@ -97,8 +100,13 @@ fn capture(worker: &mut Worker, msg: *mut sip_msg, uri: *mut c_char, id: *mut c_
     };
     // SAFETY: as above; what the host may overwrite is copied.
     let collector = unsafe { argument::kept(msg, uri, &mut worker.collector) };
-    // SAFETY: as above; something is evaluated after it only if it has no value.
-    let correlation = unsafe { argument::value(msg, id) };
+    // SAFETY: as above; something is evaluated after it only if it has no value, or by event_route[siplens:msg].
+    let correlation = match event_route::exists() {
+        // SAFETY: as above.
+        false => unsafe { argument::value(msg, id) },
+        // SAFETY: as above; what the route may overwrite is copied.
+        true => unsafe { argument::kept(msg, id, &mut worker.correlation) },
+    };
     let has_template = correlation.is_none() && template::evaluate(msg, &mut worker.template);
 
     // SAFETY: a plain question to the host.

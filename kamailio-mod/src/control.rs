@@ -1,27 +1,44 @@
-//! RPC commands: `siplens.stats`, `siplens.enable`, `siplens.disable`.
+//! RPC commands: `siplens.status`, `siplens.stats`, `siplens.collectors`, `siplens.reset`, `siplens.enable`,
+//! `siplens.disable` and `siplens.trace_filter`.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_ulonglong, c_void};
+mod answer;
+mod trace_filter;
+
+use std::ffi::{CStr, c_char, c_void};
 
 use boundary::{HostCell, fence};
-use capture::{CollectorStats, Stats};
+use capture::{CollectorStats, Config, Shared, Stats};
 use kamailio_sys::{rpc_export_t, rpc_t};
 
 use crate::log::{Level, log};
-use crate::process;
+use crate::{hooks, process};
+
+use answer::{Answer, Code, Struct};
 
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[rpc_export_t; 4]> = HostCell::new([
+pub static TABLE: HostCell<[rpc_export_t; 8]> = HostCell::new([
+    method(c"siplens.status", status, &STATUS_HELP),
     method(c"siplens.stats", stats, &STATS_HELP),
+    method(c"siplens.collectors", collectors, &COLLECTORS_HELP),
+    method(c"siplens.reset", reset, &RESET_HELP),
     method(c"siplens.enable", enable, &ENABLE_HELP),
     method(c"siplens.disable", disable, &DISABLE_HELP),
+    method(c"siplens.trace_filter", trace_filter, &TRACE_FILTER_HELP),
     rpc_export_t { name: std::ptr::null(), function: None, doc_str: std::ptr::null_mut(), flags: 0 },
 ]);
 
 type Help = HostCell<[*const c_char; 2]>;
+static STATUS_HELP: Help = help(c"Whether capture is on, what it does, and whether the sender lives.");
 static STATS_HELP: Help =
     help(c"Counters of captured SIP messages: offered = filtered + dropped + sent + in_queue.");
+static COLLECTORS_HELP: Help = help(c"What became of each collector's messages, and the last error.");
+static RESET_HELP: Help = help(c"Let all counters begin anew; answers what they were.");
 static ENABLE_HELP: Help = help(c"Capture messages, in every process from its next message on.");
 static DISABLE_HELP: Help = help(c"Capture nothing, in every process from its next message on.");
+static TRACE_FILTER_HELP: Help = help(
+    c"add caller=|callee=|ip=|call_id= [method=] [id=] [collector=] [duration=600]; list; remove NUMBER; clear: \
+      capture calls for a while.",
+);
 
 const fn help(text: &'static CStr) -> Help {
     HostCell::new([text.as_ptr(), std::ptr::null()])
@@ -35,17 +52,26 @@ const fn method(
     rpc_export_t { name: name.as_ptr(), function: Some(function), doc_str: help.pointer().cast(), flags: 0 }
 }
 
+/// Runs a command, if the module runs.
+fn run(rpc: *mut rpc_t, context: *mut c_void, command: impl FnOnce(&Answer<'_>, Shared, &Config)) {
+    fence((), || {
+        let Some(answer) = Answer::new(rpc, context) else { return };
+        match (process::shared(), process::config()) {
+            (Some(shared), Some(config)) => command(&answer, shared, config),
+            _ => answer.fault(Code::Unavailable, "the module is not running yet"),
+        }
+    });
+}
+
 unsafe extern "C" fn enable(rpc: *mut rpc_t, context: *mut c_void) {
-    fence((), || switch(rpc, context, true));
+    run(rpc, context, |answer, shared, _| switch(answer, shared, true));
 }
 
 unsafe extern "C" fn disable(rpc: *mut rpc_t, context: *mut c_void) {
-    fence((), || switch(rpc, context, false));
+    run(rpc, context, |answer, shared, _| switch(answer, shared, false));
 }
 
-fn switch(rpc: *mut rpc_t, context: *mut c_void, on: bool) {
-    let Some(answer) = Answer::new(rpc, context) else { return };
-    let Some(shared) = process::shared() else { return answer.fault(c"the module is not running yet") };
+fn switch(answer: &Answer<'_>, shared: Shared, on: bool) {
     shared.set_enabled(on);
     log(Level::Notice, if on { "capture switched on" } else { "capture switched off" });
     if let Some(root) = answer.root() {
@@ -53,14 +79,61 @@ fn switch(rpc: *mut rpc_t, context: *mut c_void, on: bool) {
     }
 }
 
+unsafe extern "C" fn status(rpc: *mut rpc_t, context: *mut c_void) {
+    run(rpc, context, |answer, shared, config| {
+        let Some(root) = answer.root() else { return };
+        let status = shared.status();
+        let mode = match (config.automatic, config.scripted) {
+            (true, true) => "everything and what the script names",
+            (true, false) => "everything",
+            (false, _) => "what the script names",
+        };
+        answer.number(root, c"enabled", u64::from(status.enabled));
+        answer.text(root, c"captures", mode);
+        answer.number(root, c"events", u64::from(hooks::are_registered()));
+        answer.number(root, c"sender_alive", u64::from(status.sender_alive()));
+        if let Some(silence) = status.sender_silence {
+            answer.number(root, c"sender_silence_s", silence);
+        }
+        for (name, value) in [
+            (c"sessions", status.sessions),
+            (c"session_room", status.session_room),
+            (c"trace_filters", status.filters),
+            (c"trace_filter_room", status.filter_room),
+            (c"processes", status.processes),
+            (c"processes_capturing", status.capturing),
+        ] {
+            answer.number(root, name, value as u64);
+        }
+        answer.number(root, c"uptime_s", status.uptime);
+        answer.number(root, c"counting_s", status.counting);
+    });
+}
+
 unsafe extern "C" fn stats(rpc: *mut rpc_t, context: *mut c_void) {
-    fence((), || {
-        let Some(answer) = Answer::new(rpc, context) else { return };
-        match process::shared() {
-            Some(shared) => write(&answer, &shared.stats()),
-            None => answer.fault(c"the module is not running yet"),
+    run(rpc, context, |answer, shared, _| write(answer, &shared.stats()));
+}
+
+unsafe extern "C" fn reset(rpc: *mut rpc_t, context: *mut c_void) {
+    run(rpc, context, |answer, shared, _| match shared.reset() {
+        Ok(stats) => {
+            log(Level::Notice, "counters reset");
+            write(answer, &stats);
+        }
+        Err(capture::Busy) => answer.fault(Code::Unavailable, "another reset is under way; try again"),
+    });
+}
+
+unsafe extern "C" fn collectors(rpc: *mut rpc_t, context: *mut c_void) {
+    run(rpc, context, |answer, shared, _| {
+        if let Some(root) = answer.root() {
+            write_collectors(answer, root, &shared.stats());
         }
     });
+}
+
+unsafe extern "C" fn trace_filter(rpc: *mut rpc_t, context: *mut c_void) {
+    run(rpc, context, trace_filter::run);
 }
 
 fn write(answer: &Answer<'_>, stats: &Stats) {
@@ -79,6 +152,7 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
         (c"dropped_refused", dropped.refused),
         (c"dropped_panicked", dropped.panicked),
         (c"truncated", stats.truncated),
+        (c"masked", stats.masked),
         (c"table_full", stats.table_full),
         (c"not_followed", stats.not_followed),
         (c"sent_bytes", stats.sent_bytes),
@@ -86,6 +160,10 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
     ] {
         answer.number(root, name, value);
     }
+    write_collectors(answer, root, stats);
+}
+
+fn write_collectors(answer: &Answer<'_>, root: Struct, stats: &Stats) {
     let Some(list) = answer.list(root, c"collectors") else { return };
     for collector in &stats.collectors {
         if let Some(entry) = answer.entry(list) {
@@ -95,8 +173,10 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
 }
 
 fn write_collector(answer: &Answer<'_>, entry: Struct, collector: &CollectorStats) {
+    let member = usize::try_from(collector.active).ok().and_then(|at| collector.uri.split(',').nth(at));
     answer.text(entry, c"uri", &collector.uri);
     answer.text(entry, c"link", collector.link.name());
+    answer.text(entry, c"active_uri", member.unwrap_or_default().trim());
     for (name, value) in [
         (c"active", collector.active),
         (c"mirror", u64::from(collector.mirror)),
@@ -110,76 +190,8 @@ fn write_collector(answer: &Answer<'_>, entry: Struct, collector: &CollectorStat
     ] {
         answer.number(entry, name, value);
     }
-}
-
-/// The host's handle of a structure in the answer.
-#[derive(Clone, Copy)]
-struct Struct(*mut c_void);
-/// The host's handle of a list in the answer.
-#[derive(Clone, Copy)]
-struct List(*mut c_void);
-
-/// An answer under way. The host's functions are variadic: the format says what follows.
-struct Answer<'a> {
-    rpc: &'a rpc_t,
-    context: *mut c_void,
-}
-
-/// A code that the host's tools show with the text.
-const SERVER_ERROR: c_int = 500;
-
-impl<'a> Answer<'a> {
-    fn new(rpc: *mut rpc_t, context: *mut c_void) -> Option<Self> {
-        // SAFETY: the host passes its table of functions, valid until the command returns.
-        let rpc = unsafe { rpc.as_ref() }?;
-        Some(Self { rpc, context })
+    if let Some((error, age)) = &collector.last_error {
+        answer.text(entry, c"last_error", error);
+        answer.number(entry, c"last_error_s", *age);
     }
-
-    fn fault(&self, text: &CStr) {
-        let Some(fault) = self.rpc.fault else { return };
-        // SAFETY: the format takes one text; the host copies it.
-        unsafe { fault(self.context, SERVER_ERROR, format(c"%s"), text.as_ptr()) };
-    }
-
-    fn root(&self) -> Option<Struct> {
-        let add = self.rpc.add?;
-        let mut handle: *mut c_void = std::ptr::null_mut();
-        // SAFETY: "{" takes the address of a handle, which the host fills.
-        let status = unsafe { add(self.context, format(c"{"), &raw mut handle) };
-        (status >= 0 && !handle.is_null()).then_some(Struct(handle))
-    }
-
-    fn number(&self, to: Struct, name: &CStr, value: u64) {
-        let Some(add) = self.rpc.struct_add else { return };
-        // SAFETY: "J" takes a name and an unsigned long long; the host copies both.
-        unsafe { add(to.0, format(c"J"), name.as_ptr(), c_ulonglong::from(value)) };
-    }
-
-    fn text(&self, to: Struct, name: &CStr, value: &str) {
-        let Some(add) = self.rpc.struct_add else { return };
-        let value = CString::new(value.replace('\0', " ")).unwrap_or_default();
-        // SAFETY: "s" takes a name and a C string; the host copies both.
-        unsafe { add(to.0, format(c"s"), name.as_ptr(), value.as_ptr()) };
-    }
-
-    fn list(&self, to: Struct, name: &CStr) -> Option<List> {
-        let add = self.rpc.struct_add?;
-        let mut handle: *mut c_void = std::ptr::null_mut();
-        // SAFETY: "[" takes a name and the address of a handle, which the host fills.
-        let status = unsafe { add(to.0, format(c"["), name.as_ptr(), &raw mut handle) };
-        (status >= 0 && !handle.is_null()).then_some(List(handle))
-    }
-
-    fn entry(&self, of: List) -> Option<Struct> {
-        let add = self.rpc.array_add?;
-        let mut handle: *mut c_void = std::ptr::null_mut();
-        // SAFETY: "{" takes the address of a handle, which the host fills.
-        let status = unsafe { add(of.0, format(c"{"), &raw mut handle) };
-        (status >= 0 && !handle.is_null()).then_some(Struct(handle))
-    }
-}
-
-/// The host's prototypes lack `const`; it never writes to a format.
-fn format(text: &'static CStr) -> *mut c_char {
-    text.as_ptr().cast_mut()
 }

@@ -17,7 +17,7 @@ use kamailio_sys::{
 use crate::commands::{note_panic, say_once};
 use crate::log::{Level, log};
 use crate::worker::{Shown, Worker};
-use crate::{message, process, worker};
+use crate::{event_route, message, process, worker};
 
 type Event = unsafe extern "C" fn(*mut sr_event_param) -> c_int;
 
@@ -49,19 +49,19 @@ pub fn are_registered() -> bool {
     REGISTERED.load(Ordering::Relaxed)
 }
 
-/// Asks the host for its events, if the configuration needs them: who only captures single messages leaves them to
-/// others. To be called before the first fork.
+/// Asks the host for its events, if something may want them. To be called before the first fork.
 pub fn register(config: &Config) {
-    let needed = config.automatic || (config.scripted && ASKED_FOR.load(Ordering::Relaxed));
-    if !needed {
+    let asked_for = config.automatic || (config.scripted && ASKED_FOR.load(Ordering::Relaxed));
+    if !asked_for && config.trace_filters == 0 {
         return;
     }
     // SAFETY: a plain question to the host; all modules have registered theirs.
     let changed = unsafe { kamailio_sys::sr_event_enabled(SREV_NET_DATA_OUT as c_int) } != 0;
     COPIES.store(changed, Ordering::Relaxed);
-    let came = take(SREV_NET_DATA_RECV, came_in, SREV_NET_DATA_IN, coming_in);
-    let went = take(SREV_NET_DATA_SENT, was_sent, SREV_NET_DATA_OUT, going_out);
-    if !came || !went {
+    // Filters that nobody may ever add are not worth a copy of each message.
+    let came = take(SREV_NET_DATA_RECV, came_in, (SREV_NET_DATA_IN, coming_in), asked_for);
+    let went = take(SREV_NET_DATA_SENT, was_sent, (SREV_NET_DATA_OUT, going_out), asked_for);
+    if asked_for && !(came && went) {
         log(
             Level::Error,
             "no room for another module at the core's events: modes t and d and trace_mode see nothing",
@@ -69,7 +69,8 @@ pub fn register(config: &Config) {
     }
     REGISTERED.store(came && went, Ordering::Relaxed);
     // What is captured in any case waits for the script, should it want to give an id.
-    if config.automatic && config.scripted && CALLED.load(Ordering::Relaxed) {
+    let may_wait = config.automatic || config.trace_filters > 0;
+    if came && went && may_wait && config.scripted && CALLED.load(Ordering::Relaxed) {
         let when = POST_SCRIPT_CB | script_cb_flag_REQUEST_CB | script_cb_flag_ONREPLY_CB;
         // SAFETY: the main process, before any fork; the callback lives as long as the module is loaded.
         let status =
@@ -98,7 +99,8 @@ fn release(worker: &mut Worker) {
     });
 }
 
-fn take(first: u32, on_first: Event, second: u32, on_second: Event) -> bool {
+/// Takes the first event, or the second if another module has the first, and it is worth that.
+fn take(first: u32, on_first: Event, (second, on_second): (u32, Event), asked_for: bool) -> bool {
     let ask = |event: u32, callback: Event| {
         // SAFETY: the main process, before any fork; the callback lives as long as the module is loaded.
         let status = unsafe { kamailio_sys::sr_event_register_cb(event as c_int, Some(callback)) };
@@ -109,9 +111,13 @@ fn take(first: u32, on_first: Event, second: u32, on_second: Event) -> bool {
     }
     log(
         Level::Notice,
-        "another module (siptrace with trace_mode?) has the core's capture event; messages are taken where modules may change them",
+        if asked_for {
+            "another module (siptrace with trace_mode?) has the core's capture event; messages are taken where modules may change them"
+        } else {
+            "another module (siptrace with trace_mode?) has the core's capture event; siplens.trace_filter is not available"
+        },
     );
-    ask(second, on_second)
+    asked_for && ask(second, on_second)
 }
 
 unsafe extern "C" fn came_in(event: *mut sr_event_param) -> c_int {
@@ -179,9 +185,12 @@ fn shown(
     event: *mut sr_event_param,
     read: impl FnOnce(&sr_event_param) -> Option<(Message<'_>, Way)>,
 ) -> c_int {
+    if event_route::is_running() {
+        return GO_ON;
+    }
     if fence(false, || {
         let automatic = process::config().is_some_and(|config| config.automatic);
-        if automatic || process::shared().is_some_and(|shared| shared.is_following()) {
+        if automatic || process::shared().is_some_and(|shared| shared.is_watching()) {
             // SAFETY: the host passes its event, valid until we return.
             if let Some((message, way)) = unsafe { event.as_ref() }.and_then(read) {
                 worker::with(|worker| observe(worker, &message, way));
@@ -195,10 +204,18 @@ fn shown(
     GO_ON
 }
 
+/// Whether what comes in may be captured without the script's doing, and the script may want to give it an id.
+fn waits_for_script() -> bool {
+    HOLDS.load(Ordering::Relaxed)
+        && (process::config().is_some_and(|config| config.automatic)
+            || process::shared().is_some_and(|shared| shared.was_filtering()))
+}
+
 fn observe(worker: &mut Worker, message: &Message<'_>, way: Way) {
-    if matches!(way, Way::In) && HOLDS.load(Ordering::Relaxed) {
+    if matches!(way, Way::In) && waits_for_script() {
         // One that the host found broken, so that no script has run for it.
         release(worker);
+        worker.agent.expect(message);
         worker.hold(message);
         worker.received = Shown::new(message.raw, Delivered::default());
         worker.leaving = None;

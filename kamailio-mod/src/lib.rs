@@ -9,13 +9,15 @@
 //!    sender is started.
 //! 5. `hooks`: every message that comes or goes → `message` → `capture::Agent::observe`.
 //! 6. `commands`: `sip_trace()` → `template`, `message` → `capture::Agent::follow`.
-//! 7. `control`: RPC commands, from whatever process serves them.
+//! 7. `event_route`: `event_route[siplens:msg]` may drop a message that would be captured.
+//! 8. `control`: RPC commands, from whatever process serves them.
 //!
 //! Facts about the host that unsafe code relies on are written in `ffi/README.md`.
 
 mod argument;
 mod commands;
 mod control;
+mod event_route;
 mod exports;
 mod hooks;
 mod log;

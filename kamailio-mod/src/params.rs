@@ -17,6 +17,8 @@ static DUPLICATE_URI: HostCell<str_> = HostCell::new(EMPTY);
 static HEP_CAPTURE_ID: HostCell<c_int> = HostCell::new(1);
 static HEP_MODE_ON: HostCell<c_int> = HostCell::new(1);
 static HEP_VERSION: HostCell<c_int> = HostCell::new(3);
+static MASK_BODY: HostCell<str_> = HostCell::new(EMPTY);
+static MASK_HEADERS: HostCell<str_> = HostCell::new(EMPTY);
 static MIRROR: HostCell<str_> = HostCell::new(EMPTY);
 static RING_SIZE_KIB: HostCell<c_int> = HostCell::new(4096);
 static SESSION_ID: HostCell<str_> = HostCell::new(EMPTY);
@@ -25,6 +27,7 @@ static TLS_CA: HostCell<str_> = HostCell::new(EMPTY);
 static TLS_CERT: HostCell<str_> = HostCell::new(EMPTY);
 static TLS_KEY: HostCell<str_> = HostCell::new(EMPTY);
 static TLS_SERVER_NAME: HostCell<str_> = HostCell::new(EMPTY);
+static TRACE_FILTERS: HostCell<c_int> = HostCell::new(16);
 static TRACE_INIT_MODE: HostCell<c_int> = HostCell::new(0);
 static TRACE_METHOD: HostCell<str_> = HostCell::new(EMPTY);
 static TRACE_MODE: HostCell<c_int> = HostCell::new(0);
@@ -34,7 +37,7 @@ static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[param_export_t; 26]> = HostCell::new([
+pub static TABLE: HostCell<[param_export_t; 29]> = HostCell::new([
     text(c"agent_name", &AGENT_NAME),
     text(c"auth_key", &AUTH_KEY),
     number(c"backlog_kib", &BACKLOG_KIB),
@@ -45,6 +48,8 @@ pub static TABLE: HostCell<[param_export_t; 26]> = HostCell::new([
     number(c"hep_capture_id", &HEP_CAPTURE_ID),
     number(c"hep_mode_on", &HEP_MODE_ON),
     number(c"hep_version", &HEP_VERSION),
+    text(c"mask_body", &MASK_BODY),
+    text(c"mask_headers", &MASK_HEADERS),
     text(c"mirror", &MIRROR),
     number(c"ring_size_kib", &RING_SIZE_KIB),
     text(c"session_id", &SESSION_ID),
@@ -53,6 +58,7 @@ pub static TABLE: HostCell<[param_export_t; 26]> = HostCell::new([
     text(c"tls_cert", &TLS_CERT),
     text(c"tls_key", &TLS_KEY),
     text(c"tls_server_name", &TLS_SERVER_NAME),
+    number(c"trace_filters", &TRACE_FILTERS),
     number(c"trace_init_mode", &TRACE_INIT_MODE),
     text(c"trace_method", &TRACE_METHOD),
     number(c"trace_mode", &TRACE_MODE),
@@ -76,6 +82,8 @@ pub fn settings() -> Settings {
         hep_capture_id: read_number(&HEP_CAPTURE_ID),
         hep_mode_on: read_number(&HEP_MODE_ON),
         hep_version: read_number(&HEP_VERSION),
+        mask_body: read_text(&MASK_BODY),
+        mask_headers: read_text(&MASK_HEADERS),
         mirror: read_text(&MIRROR),
         ring_size_kib: read_number(&RING_SIZE_KIB),
         session_id: read_text(&SESSION_ID),
@@ -84,6 +92,7 @@ pub fn settings() -> Settings {
         tls_cert: read_text(&TLS_CERT),
         tls_key: read_text(&TLS_KEY),
         tls_server_name: read_text(&TLS_SERVER_NAME),
+        trace_filters: read_number(&TRACE_FILTERS),
         trace_init_mode: read_number(&TRACE_INIT_MODE),
         trace_method: read_text(&TRACE_METHOD),
         trace_mode: read_number(&TRACE_MODE),

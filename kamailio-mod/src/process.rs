@@ -11,7 +11,7 @@ use capture::{Config, Event, Layout, Limits, Sender, Shared};
 use kamailio_sys::{PROC_INIT, PROC_MAIN, PROC_NOCHLDINIT};
 
 use crate::log::{Level, log};
-use crate::{hooks, params, template};
+use crate::{event_route, hooks, params, template};
 
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static SHARED: OnceLock<Shared> = OnceLock::new();
@@ -55,6 +55,7 @@ fn init() -> Result<(), Vec<String>> {
     if config.session_id.is_some() {
         template::prepare().map_err(|error| vec![error])?;
     }
+    event_route::find();
     let _ = CONFIG.set(config);
     // SAFETY: mod_init is where the host allows it; the sender needs one place in its process table.
     unsafe { kamailio_sys::register_procs(1) };
@@ -79,7 +80,8 @@ fn share() -> c_int {
     // SAFETY: a plain question to the host.
     let processes = unsafe { kamailio_sys::get_max_procs() };
     let layout = Layout::new(usize::try_from(processes).unwrap_or_default(), config.ring_size_kib)
-        .with_sessions(config.sessions);
+        .with_sessions(config.sessions)
+        .with_filters(config.trace_filters);
     let made = layout
         .words()
         .ok_or_else(|| "too many processes or sessions".to_owned())

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
 
 use crate::log::{Level, log};
-use crate::process;
+use crate::{event_route, process};
 
 /// One process's capture state.
 pub struct Worker {
@@ -17,6 +17,8 @@ pub struct Worker {
     pub collector: Vec<u8>,
     /// What the configured template makes of the call's message, copied likewise.
     pub template: Vec<u8>,
+    /// The call's correlation id, copied when the script has a word on the message before it is used.
+    pub correlation: Vec<u8>,
     /// The message that came in last, if the host has shown it to us: the script works on it now.
     pub received: Option<Shown>,
     /// The same message, while the script may still give it an id.
@@ -128,11 +130,12 @@ fn first(process: c_int) -> Option<&'static RefCell<Worker>> {
 /// one writer.
 fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
     let config = process::config()?;
-    let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?;
+    let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?.dropping(event_route::drops());
     let worker = Worker {
         agent,
         collector: Vec::with_capacity(256),
         template: Vec::with_capacity(1024),
+        correlation: Vec::with_capacity(256),
         received: None,
         held: None,
         held_raw: Vec::with_capacity(4096),

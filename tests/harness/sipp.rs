@@ -134,6 +134,12 @@ impl Call {
         self
     }
 
+    /// The same with so many milliseconds between answer and end.
+    pub fn talking(mut self, milliseconds: u32) -> Self {
+        self.talk_ms = milliseconds;
+        self
+    }
+
     /// The header line that says which session a call belongs to; a scenario always has such a line.
     fn tag(&self) -> String {
         match &self.session {

@@ -7,12 +7,14 @@ use crate::collector::{UriError, collectors};
 use crate::config::Config;
 use crate::correlation::{Sources, correlation_id};
 use crate::filter;
+use crate::mask::Mask;
 use crate::message::Message;
 use crate::network::Network;
 use crate::queue::{Full, Writer};
 use crate::sessions::{Facts, Keys, Lifetimes, Refused, Session, Sessions};
 use crate::shared::{Notice, Shared};
 use crate::stats::{Count, ProcessCounters};
+use crate::trace_filter::{Filters, Match};
 
 /// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector.
 pub const MAX_PACKET_BYTES: usize = 65_507;
@@ -32,6 +34,9 @@ pub struct Agent {
     /// Collectors met in this process; at most one entry per slot.
     known: Vec<(Box<[u8]>, u8)>,
     sessions: Option<Sessions>,
+    filters: Filters,
+    mask: Option<Box<Mask>>,
+    drops: Option<fn(&Message<'_>) -> bool>,
     lifetimes: Lifetimes,
     automatic: bool,
     scripted: bool,
@@ -164,6 +169,9 @@ impl Agent {
             template: Template::new(config.agent_id, PROTOCOL_TYPE_SIP, auth_key, agent_name),
             known: Vec::with_capacity(crate::COLLECTORS),
             sessions: shared.sessions(),
+            filters: Filters::new(shared),
+            mask: Mask::new(config).map(Box::new),
+            drops: None,
             lifetimes: Lifetimes {
                 transaction: config.transaction_expires.into(),
                 dialog: config.dialog_expires.into(),
@@ -176,6 +184,12 @@ impl Agent {
             around,
             default_collector: config.collector.as_deref().map(|text| text.as_bytes().into()),
         })
+    }
+
+    /// Lets the host have the last word on each message: it answers whether to drop it, and changes nothing.
+    #[must_use]
+    pub fn dropping(self, drops: Option<fn(&Message<'_>) -> bool>) -> Self {
+        Self { drops, ..self }
     }
 
     /// Takes one message: filter, collector, correlation, HEP, queue. Never waits.
@@ -250,16 +264,18 @@ impl Agent {
     /// # Errors
     /// As [`offer`](Self::offer).
     pub fn observe(&mut self, message: &Message<'_>, delivered: &mut Delivered) -> Result<(), Refusal> {
-        if !self.shared.is_enabled() || !(self.automatic || self.shared.is_following()) {
+        if !self.shared.is_enabled() || !(self.automatic || self.shared.is_watching()) {
             return Ok(());
         }
         // Keep-alives and whatever else is no SIP.
         let Some(facts) = Facts::of(message.raw) else { return Ok(()) };
         let keys = Keys::of(&facts, self.shared.seed());
         let session = keys.and_then(|keys| self.refreshed(keys, &facts));
-        let (slot, chosen) = match &session {
-            Some(session) => (session.collector, Some(session.id())),
-            None if self.automatic => {
+        let found = if session.is_none() { self.found(message, &facts) } else { None };
+        let (slot, chosen) = match (&session, &found) {
+            (Some(session), _) => (session.collector, Some(session.id())),
+            (None, Some(found)) => (found.collector, self.open_found(found, &facts, keys)),
+            (None, None) if self.automatic => {
                 let slot = self.slot(None).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
                 let header = self.header(&facts);
                 if keys.is_none() {
@@ -270,9 +286,39 @@ impl Agent {
                 }
                 (slot, header)
             }
-            None => return Ok(()),
+            (None, None) => return Ok(()),
         };
         self.send(slot, message, facts.method(), chosen, delivered)
+    }
+
+    /// Opens the session of a message that matches a trace filter, for a host that will show it to
+    /// [`observe`](Self::observe) only later: what it causes meanwhile belongs to the session, too.
+    pub fn expect(&mut self, message: &Message<'_>) {
+        if !self.shared.is_enabled() || self.shared.filters_serial() == 0 {
+            return;
+        }
+        let Some(facts) = Facts::of(message.raw) else { return };
+        let Some(keys) = Keys::of(&facts, self.shared.seed()) else { return };
+        if self.session(keys, self.shared.seconds()).is_none()
+            && let Some(found) = self.found(message, &facts)
+        {
+            self.open_found(&found, &facts, Some(keys));
+        }
+    }
+
+    /// Opens the session of a message that a trace filter has found; answers its correlation id.
+    fn open_found<'m>(&self, found: &'m Match, facts: &Facts<'m>, keys: Option<Keys>) -> Option<&'m [u8]> {
+        let id = found.id().or_else(|| self.header(facts));
+        self.open(Scope::Dialog, Some(facts).zip(keys), found.collector, id);
+        id
+    }
+
+    /// The trace filter that a message matches. Costs a load while there is none.
+    fn found(&mut self, message: &Message<'_>, facts: &Facts<'_>) -> Option<Match> {
+        match self.shared.filters_serial() {
+            0 => None,
+            serial => self.filters.find(self.shared, serial, message, facts),
+        }
     }
 
     /// Counts a message whose offer ended in a panic.
@@ -371,7 +417,8 @@ impl Agent {
     ) -> Result<(), Refusal> {
         let wanted = filter::wants_method(&self.methods, method)
             && filter::wants_ends(&self.networks, message)
-            && delivered.first_time(slot);
+            && delivered.first_time(slot)
+            && self.drops.is_none_or(|drops| !drops(message));
         if !wanted {
             self.counters.add(Count::Filtered);
             return Ok(());
@@ -419,9 +466,21 @@ impl Agent {
         if payload.len() < message.raw.len() {
             self.counters.add(Count::Truncated);
         }
+        let payload = match &mut self.mask {
+            None => payload,
+            Some(mask) => masked(mask, self.counters, payload),
+        };
         let head = self.template.head(&seen, payload.len())?;
         Ok(self.queue.push_joined(slot, head, payload))
     }
+}
+
+/// The message as it may leave.
+#[inline(never)]
+fn masked<'m>(mask: &'m mut Mask, counters: ProcessCounters, payload: &'m [u8]) -> &'m [u8] {
+    let Some(masked) = mask.apply(payload) else { return payload };
+    counters.add(Count::Masked);
+    masked
 }
 
 /// The slot of a collector that this process has not met before.

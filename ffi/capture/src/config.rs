@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::collector::{CollectorUri, Protocol, UriError, collectors};
+use crate::mask::{self, BodyMask};
 use crate::network::Network;
 use crate::tls::Tls;
 
@@ -29,6 +30,11 @@ pub struct Settings {
     pub hep_mode_on: i32,
     /// Only 3.
     pub hep_version: i32,
+    /// Content types of bodies that are masked, separated by commas: `all`, `text/plain`, `text/*`, and exceptions with a
+    /// leading `!`; empty or `none` for none.
+    pub mask_body: String,
+    /// Headers whose values are masked, separated by commas; empty for none.
+    pub mask_headers: String,
     /// Collectors that get a copy of every message, the first that is there; empty for none.
     pub mirror: String,
     /// Size of each process's queue in KiB, 128 to 1048576, rounded up to a power of two.
@@ -45,6 +51,8 @@ pub struct Settings {
     pub tls_key: String,
     /// The name that a TLS collector's certificate must have; empty for the host of its URI.
     pub tls_server_name: String,
+    /// Trace filters that can be active at once, 0 to 64; 0 for none ever.
+    pub trace_filters: i32,
     /// 0: script and `trace_mode`; 1: `trace_mode` only, which must be on; 2: script only, whatever `trace_mode` says.
     pub trace_init_mode: i32,
     /// Methods to capture, separated by commas, with their replies; empty for all.
@@ -74,6 +82,8 @@ impl Default for Settings {
             hep_capture_id: 1,
             hep_mode_on: 1,
             hep_version: 3,
+            mask_body: String::new(),
+            mask_headers: String::new(),
             mirror: String::new(),
             ring_size_kib: 4096,
             session_id: String::new(),
@@ -82,6 +92,7 @@ impl Default for Settings {
             tls_cert: String::new(),
             tls_key: String::new(),
             tls_server_name: String::new(),
+            trace_filters: 16,
             trace_init_mode: 0,
             trace_method: String::new(),
             trace_mode: 0,
@@ -116,6 +127,10 @@ pub struct Config {
     pub enabled: bool,
     /// Methods to capture, in upper case; empty for all.
     pub methods: Vec<String>,
+    /// Bodies that are masked.
+    pub mask_body: BodyMask,
+    /// Headers whose values are masked.
+    pub mask_headers: Vec<String>,
     /// Who gets copies.
     pub mirror: Option<String>,
     /// Where messages to capture come from or go to; empty for everywhere.
@@ -130,6 +145,8 @@ pub struct Config {
     pub sessions: u32,
     /// How to know TLS collectors, and to be known by them.
     pub tls: Tls,
+    /// Trace filters that can be active at once.
+    pub trace_filters: u32,
     /// Seconds that a transaction is followed after its last message.
     pub transaction_expires: u32,
 }
@@ -221,6 +238,7 @@ impl Config {
             trace_to_database,
             dialog_expires,
             sessions,
+            trace_filters,
             trace_init_mode,
             trace_mode,
             transaction_expires,
@@ -238,6 +256,7 @@ impl Config {
         number("hep_version", hep_version, hep_version == 3, "3 (versions 1 and 2 are not sent)");
         number("ring_size_kib", ring_size_kib, (128..=1_048_576).contains(&ring_size_kib), "128 to 1048576");
         number("sessions", sessions, (16..=4_194_304).contains(&sessions), "16 to 4194304");
+        number("trace_filters", trace_filters, (0..=64).contains(&trace_filters), "0 to 64");
         number("trace_init_mode", trace_init_mode, (0..=2).contains(&trace_init_mode), "0, 1 or 2");
         number("trace_mode", trace_mode, matches!(trace_mode, 0 | 1), "0 or 1");
         number(
@@ -309,6 +328,37 @@ impl Config {
                 expected: "the name of a header, without colon",
             });
         }
+        let mask_headers: Vec<_> = listed(&settings.mask_headers).map(str::to_owned).collect();
+        if !mask_headers.iter().all(|name| is_token(name)) {
+            errors.push(ConfigError::Token {
+                name: "mask_headers",
+                value: settings.mask_headers,
+                expected: "names of headers separated by commas, such as Authorization,Proxy-Authorization",
+            });
+        } else if let Some(name) = mask_headers.iter().find(|name| mask::is_needed(name.as_bytes())) {
+            errors.push(ConfigError::Token {
+                name: "mask_headers",
+                value: name.clone(),
+                expected: "none of From, To, Call-ID, CSeq, Via and Content-Length, by which messages are found and read",
+            });
+        } else if let Some(name) =
+            correlation_header.as_deref().filter(|name| mask::names(&mask_headers, name))
+        {
+            errors.push(ConfigError::Token {
+                name: "mask_headers",
+                value: name.to_owned(),
+                expected: "not the correlation_header, whose value is sent as the correlation id",
+            });
+        }
+        let mask_body = BodyMask::parse(listed(&settings.mask_body));
+        if mask_body.is_none() {
+            errors.push(ConfigError::Token {
+                name: "mask_body",
+                value: settings.mask_body,
+                expected: "none, or all and content types separated by commas, such as text/*,application/dtmf-relay \
+                           or all,!application/sdp",
+            });
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -323,6 +373,8 @@ impl Config {
             correlation_header,
             dialog_expires: natural(dialog_expires),
             enabled: trace_on == 1,
+            mask_body: mask_body.unwrap_or_default(),
+            mask_headers,
             methods,
             mirror,
             networks: networks.unwrap_or_default(),
@@ -336,6 +388,7 @@ impl Config {
                     .filter(|(cert, _): &(PathBuf, PathBuf)| !cert.as_os_str().is_empty()),
                 server_name: Some(settings.tls_server_name).filter(|name| !name.is_empty()),
             },
+            trace_filters: natural(trace_filters),
             transaction_expires: natural(transaction_expires),
         })
     }
@@ -348,7 +401,7 @@ fn listed(list: &str) -> impl Iterator<Item = &str> {
 }
 
 /// RFC 3261 §25.1.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&octet))
 }
@@ -388,6 +441,33 @@ mod tests {
             |text: &str| Config::check(Settings { trace_network: text.to_owned(), ..Settings::default() });
         assert_eq!(check("10.0.0.0/8, [::1]:5060").unwrap().networks.len(), 2);
         assert!(check("10.0.0.0/8, edge.example").is_err());
+    }
+
+    #[test]
+    fn what_may_not_be_masked_is_refused() {
+        let check = |headers: &str, body: &str| {
+            Config::check(Settings {
+                mask_headers: headers.to_owned(),
+                mask_body: body.to_owned(),
+                correlation_header: "X-Session-Id".to_owned(),
+                ..Settings::default()
+            })
+        };
+        let config = check("Authorization, Proxy-Authorization", "all,!application/sdp").unwrap();
+        assert_eq!(config.mask_headers, ["Authorization", "Proxy-Authorization"]);
+        for (headers, body) in [
+            ("i", ""),
+            ("Via", ""),
+            ("from", ""),
+            ("x-session-id", ""),
+            ("a b:", ""),
+            ("", "text"),
+            ("", "text/"),
+            ("", "none,text/plain"),
+            ("", "!text/plain"),
+        ] {
+            assert_eq!(check(headers, body).unwrap_err().len(), 1, "{headers} {body}");
+        }
     }
 
     #[test]

@@ -36,11 +36,15 @@
 //! ```
 
 mod agent;
+mod baseline;
+mod checksum;
+mod claim;
 mod collector;
 mod config;
 mod correlation;
 mod filter;
 mod layout;
+mod mask;
 mod message;
 mod network;
 mod queue;
@@ -49,20 +53,24 @@ mod sessions;
 mod shared;
 mod stats;
 mod tls;
+mod trace_filter;
 
 pub use agent::{Agent, Delivered, Followed, MAX_PACKET_BYTES, Offer, Refusal, Scope};
+pub use baseline::Busy;
 pub use collector::{CollectorUri, Protocol, UriError, collectors};
 pub use config::{Config, ConfigError, Settings};
 pub use correlation::MAX_CORRELATION_BYTES;
 pub use hep::{Timestamp, Transport};
 pub use layout::{COLLECTORS, Layout};
+pub use mask::BodyMask;
 pub use message::{Message, now};
 pub use network::Network;
 pub use sender::{Event, Level, Limits, Sender};
 pub use sessions::MAX_SESSION_ID_BYTES;
-pub use shared::{Notice, Shared};
+pub use shared::{Notice, Shared, Status};
 pub use stats::{CollectorStats, Dropped, LinkState, Stats};
 pub use tls::{Tls, TlsError};
+pub use trace_filter::{FilterError, RuleError, TraceFilter};
 
 /// The parts of the queue, for benchmarks and tests of this crate.
 #[doc(hidden)]

@@ -124,7 +124,7 @@ impl Sender {
             readers: shared.readers(),
             lanes: [const { None }; COLLECTORS],
             record: Vec::with_capacity(crate::queue::MAX_RECORD_BYTES),
-            told: shared.stats(),
+            told: shared.stats_since_start(),
             told_at: Instant::now(),
         }
     }
@@ -148,6 +148,7 @@ impl Sender {
 
     /// Moves what is in the queues now to the lanes; answers how many records that were.
     pub fn turn(&mut self) -> usize {
+        self.shared.note_sender();
         for slot in 0..COLLECTORS {
             self.tend(slot);
         }
@@ -183,10 +184,9 @@ impl Sender {
             counters.set(Tally::Backlog, 0);
         }
         let Ok(collectors) = collectors(without_mark(&text).0) else { return };
-        let counters = self.shared.collector_counters(slot);
         let members: Vec<Box<dyn Delivery>> = collectors.iter().map(|uri| self.delivery(uri)).collect();
         let failover = Failover::new(members, &self.limits);
-        let lane = Lane::start(failover, &collectors, counters, &self.events, &self.limits);
+        let lane = Lane::start(failover, &collectors, self.shared, slot, &self.events, &self.limits);
         if let Some(place) = self.lanes.get_mut(slot) {
             *place = lane;
         }
@@ -227,7 +227,7 @@ impl Sender {
             return;
         }
         self.told_at = now;
-        let stats = self.shared.stats();
+        let stats = self.shared.stats_since_start();
         let lost = |of: fn(&Stats) -> u64| of(&stats).saturating_sub(of(&self.told));
         let parts: Vec<String> = [
             ("queue full", lost(|stats| stats.dropped.ring_full)),

@@ -18,6 +18,7 @@ mod lifetime;
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use crate::checksum::checksum;
 use crate::layout::{BUCKET, ENTRY};
 
 pub(crate) use key::{Facts, Keys};
@@ -163,6 +164,13 @@ impl Sessions {
         Err(Refused::Full)
     }
 
+    /// Sessions that live at this moment, and how many there is room for. Looks at every key.
+    #[must_use]
+    pub fn occupancy(&self, now: u64) -> (usize, usize) {
+        let live = (0..self.keys.len()).filter(|&index| !self.is_over(index, now)).count();
+        (live, self.keys.len())
+    }
+
     fn entry(&self, index: usize) -> &'static [AtomicU64] {
         &self.entries[index * ENTRY..][..ENTRY]
     }
@@ -299,12 +307,6 @@ fn id_len(meta: u64) -> usize {
 /// Whether this state was left behind by a writer that must be dead.
 fn is_stale(state: u64, now: u64) -> bool {
     state & BUSY != 0 && now.saturating_sub(state >> 32) >= STALE_AFTER
-}
-
-/// Never 0 for what was written, so that an entry of zeroes is not taken for a whole one.
-fn checksum(words: impl Iterator<Item = u64>) -> u64 {
-    let odd = 0x9E37_79B9_7F4A_7C15;
-    words.fold(odd, |sum: u64, word| (sum.rotate_left(23) ^ word).wrapping_mul(odd)) | 1
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Counters, in messages. Each has one writer, and they add up:
 //! `offered = filtered + dropped (every cause) + sent + in_queue`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// What became of all messages so far.
+use crate::layout::COLLECTORS;
+
+/// What became of all messages since the start, or since the counters were last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Whether messages are taken at present.
     pub enabled: bool,
     /// Messages that the proxy showed to the agent.
     pub offered: u64,
-    /// Of these, not wanted: capture was switched off, there was nothing in them, their method or their ends are not to be captured,
-    /// or the collector had been given them already.
+    /// Of these, not wanted: capture was switched off, there was nothing in them, their method or their ends are not to be
+    /// captured, the script dropped them, or the collector had been given them already.
     pub filtered: u64,
     /// Of these, lost; by cause.
     pub dropped: Dropped,
@@ -23,6 +25,8 @@ pub struct Stats {
     pub sent_bytes: u64,
     /// Messages of which only the first part was sent, because HEP has no room for more.
     pub truncated: u64,
+    /// Messages of which something was masked before they left this process.
+    pub masked: u64,
     /// Messages whose session could not be followed because the session table was full.
     pub table_full: u64,
     /// Messages that could not be followed for lack of a Call-ID or because their correlation id is too long.
@@ -81,6 +85,8 @@ pub struct CollectorStats {
     pub connects: u64,
     /// UDP only: times the collector's host said that nobody listens there. The datagram before was lost unseen.
     pub refusals: u64,
+    /// The last thing that went wrong, and how many seconds ago; it stays when the way is up again.
+    pub last_error: Option<(String, u64)>,
 }
 
 /// State of the way to a collector.
@@ -107,8 +113,8 @@ impl LinkState {
     }
 }
 
-/// Words of a process's counters. An offer ends in exactly one of the outcomes; `Truncated`, `TableFull` and
-/// `NotFollowed` come on top of one.
+/// Words of a process's counters. An offer ends in exactly one of the outcomes; `Truncated`, `TableFull`, `NotFollowed`
+/// and `Masked` come on top of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Count {
@@ -120,7 +126,11 @@ pub(crate) enum Count {
     RingFull,
     TableFull,
     NotFollowed,
+    Masked,
 }
+
+/// How many there are.
+const COUNTS: usize = Count::Masked as usize + 1;
 
 /// The counters of one process; only that process writes them.
 #[derive(Clone, Copy, Debug)]
@@ -133,12 +143,17 @@ impl ProcessCounters {
         word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    fn load(&self, count: Count) -> u64 {
-        self.0[count as usize].load(Ordering::Relaxed)
+    fn load(&self, count: usize) -> u64 {
+        self.0.get(count).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Whether this process has met a message.
+    pub fn are_used(&self) -> bool {
+        (0..COUNTS).any(|count| self.load(count) != 0)
     }
 }
 
-/// Words of a collector's counters.
+/// Words of a collector's counters. Those before `Backlog` only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Tally {
@@ -146,12 +161,23 @@ pub(crate) enum Tally {
     SentBytes,
     BacklogFull,
     SendFailed,
-    Backlog,
     Connects,
     Refusals,
+    Backlog,
     Link,
     Active,
 }
+
+/// How many of them only grow.
+const TALLIES: usize = Tally::Backlog as usize;
+/// Words of the last error: the second, a mark of its state and its length, its text.
+const ERROR_AT: usize = Tally::Active as usize + 1;
+const ERROR_META: usize = ERROR_AT + 1;
+const ERROR_TEXT: usize = ERROR_META + 1;
+/// In the mark: the text is being written. Its low octet is the length, what is above counts the errors.
+const ERROR_BUSY: u64 = 1 << 8;
+/// Octets of an error's text that are kept.
+const ERROR_BYTES: usize = 144;
 
 /// The counters of one collector; only the sender's process writes them, from two threads.
 #[derive(Clone, Copy, Debug)]
@@ -174,60 +200,211 @@ impl CollectorCounters {
         self.0[tally as usize].load(Ordering::Relaxed)
     }
 
-    pub fn snapshot(&self, uri: String, mirror: bool) -> CollectorStats {
-        let link = match self.load(Tally::Link) {
+    /// Keeps what went wrong at the second `now`. Only the collector's own thread may call it.
+    pub fn set_error(&self, text: &str, now: u64) {
+        let text = text.as_bytes();
+        let text = text.get(..ERROR_BYTES).unwrap_or(text);
+        let Some(words) = self.0.get(ERROR_TEXT..) else { return };
+        let next = (self.0[ERROR_META].load(Ordering::Relaxed) >> 9).wrapping_add(1) << 9;
+        self.0[ERROR_META].store(next | ERROR_BUSY, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (word, octets) in words.iter().zip(text.chunks(size_of::<u64>())) {
+            let mut bytes = [0; size_of::<u64>()];
+            bytes[..octets.len()].copy_from_slice(octets);
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+        self.0[ERROR_AT].store(now, Ordering::Relaxed);
+        self.0[ERROR_META].store(next | text.len() as u64, Ordering::Release);
+    }
+
+    fn error(&self, now: u64) -> Option<(String, u64)> {
+        let words = self.0.get(ERROR_TEXT..)?;
+        for _ in 0..256 {
+            let meta = self.0[ERROR_META].load(Ordering::Acquire);
+            if meta & ERROR_BUSY != 0 {
+                std::hint::spin_loop();
+                continue;
+            }
+            let len = usize::try_from(meta & 0xFF).unwrap_or_default().min(ERROR_BYTES);
+            let at = self.0[ERROR_AT].load(Ordering::Relaxed);
+            let mut text: Vec<u8> =
+                words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).take(len).collect();
+            fence(Ordering::Acquire);
+            if self.0[ERROR_META].load(Ordering::Relaxed) != meta {
+                continue;
+            }
+            // A text that was cut may have been cut inside a letter.
+            while std::str::from_utf8(&text).is_err() {
+                text.pop();
+            }
+            return (meta != 0)
+                .then(|| (String::from_utf8(text).unwrap_or_default(), now.saturating_sub(at)));
+        }
+        None
+    }
+}
+
+/// Words of [`Totals`].
+pub(crate) const TOTALS: usize = COUNTS + 2 + COLLECTORS * TALLIES;
+
+/// Every counter that only grows, summed over the processes: counts, strays, damages, then the tallies by slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Totals([u64; TOTALS]);
+
+impl Totals {
+    /// What is counted in these words, in their order.
+    pub fn of(words: impl Iterator<Item = u64>) -> Self {
+        let mut totals = [0; TOTALS];
+        totals.iter_mut().zip(words).for_each(|(to, from)| *to = from);
+        Self(totals)
+    }
+
+    /// What is counted now.
+    pub fn read(
+        collectors: impl Iterator<Item = CollectorCounters>,
+        processes: impl Iterator<Item = ProcessCounters>,
+        strays: &AtomicU64,
+        damages: &AtomicU64,
+    ) -> Self {
+        let mut totals = [0; TOTALS];
+        let (of_processes, of_collectors) = totals.split_at_mut(COUNTS + 2);
+        // What leaves the queues is read before what enters them, so that the difference is never negative.
+        for (to, from) in of_collectors.as_chunks_mut::<TALLIES>().0.iter_mut().zip(collectors) {
+            to.iter_mut().zip(from.0).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
+        }
+        fence(Ordering::Acquire);
+        let (counts, others) = of_processes.split_at_mut(COUNTS);
+        for process in processes {
+            counts.iter_mut().enumerate().for_each(|(count, to)| *to += process.load(count));
+        }
+        others.copy_from_slice(&[strays, damages].map(|word| word.load(Ordering::Relaxed)));
+        Self(totals)
+    }
+
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.into_iter()
+    }
+
+    /// What was counted since then.
+    pub fn since(&self, then: &Self) -> Self {
+        Self::of(self.words().zip(then.words()).map(|(now, then)| now.saturating_sub(then)))
+    }
+
+    fn count(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    fn tally(&self, slot: usize, tally: Tally) -> u64 {
+        self.0.get(COUNTS + 2 + slot * TALLIES + tally as usize).copied().unwrap_or_default()
+    }
+
+    /// The sum over all collectors but the mirror, whose messages are copies.
+    fn tallies(&self, tally: Tally, mirror: Option<usize>) -> u64 {
+        (0..COLLECTORS).filter(|&slot| mirror != Some(slot)).map(|slot| self.tally(slot, tally)).sum()
+    }
+
+    /// Messages on their way. To be asked of what was counted since the start: what is on its way does not begin anew
+    /// with the counters.
+    pub fn in_queue(&self, mirror: Option<usize>) -> u64 {
+        let left = [Tally::Sent, Tally::BacklogFull, Tally::SendFailed];
+        let left: u64 = left.into_iter().map(|tally| self.tallies(tally, mirror)).sum();
+        self.count(Count::Queued).saturating_sub(left)
+    }
+
+    /// The statistics of these counters, but for the collectors. What is on its way counts as offered: so the sum is
+    /// right whenever the counters began.
+    pub fn stats(&self, in_queue: u64, mirror: Option<usize>) -> Stats {
+        let [strays, damages] = [self.0[COUNTS], self.0[COUNTS + 1]];
+        let dropped = Dropped {
+            backlog_full: self.tallies(Tally::BacklogFull, mirror),
+            panicked: self.count(Count::Panicked),
+            // A process without a queue refuses all it sees.
+            refused: self.count(Count::Refused) + strays,
+            ring_full: self.count(Count::RingFull),
+            send_failed: self.tallies(Tally::SendFailed, mirror),
+        };
+        let (filtered, sent) = (self.count(Count::Filtered), self.tallies(Tally::Sent, mirror));
+        Stats {
+            offered: filtered + dropped.total() + sent + in_queue,
+            filtered,
+            dropped,
+            sent,
+            in_queue,
+            sent_bytes: self.tallies(Tally::SentBytes, mirror),
+            truncated: self.count(Count::Truncated),
+            masked: self.count(Count::Masked),
+            table_full: self.count(Count::TableFull),
+            not_followed: self.count(Count::NotFollowed),
+            queue_damages: damages,
+            ..Stats::default()
+        }
+    }
+
+    /// The statistics of one collector: these counters, and what is true of it at this second.
+    pub fn collector(
+        &self,
+        slot: usize,
+        counters: CollectorCounters,
+        uri: String,
+        mirror: bool,
+        now: u64,
+    ) -> CollectorStats {
+        let link = match counters.load(Tally::Link) {
             1 => LinkState::Up,
             2 => LinkState::Down,
             _ => LinkState::Idle,
         };
         CollectorStats {
             uri,
-            active: self.load(Tally::Active),
+            active: counters.load(Tally::Active),
             mirror,
             link,
-            sent: self.load(Tally::Sent),
-            sent_bytes: self.load(Tally::SentBytes),
-            backlog_full: self.load(Tally::BacklogFull),
-            send_failed: self.load(Tally::SendFailed),
-            backlog: self.load(Tally::Backlog),
-            connects: self.load(Tally::Connects),
-            refusals: self.load(Tally::Refusals),
+            sent: self.tally(slot, Tally::Sent),
+            sent_bytes: self.tally(slot, Tally::SentBytes),
+            backlog_full: self.tally(slot, Tally::BacklogFull),
+            send_failed: self.tally(slot, Tally::SendFailed),
+            backlog: counters.load(Tally::Backlog),
+            connects: self.tally(slot, Tally::Connects),
+            refusals: self.tally(slot, Tally::Refusals),
+            last_error: counters.error(now),
         }
     }
 }
 
-/// Adds up what collectors and processes counted.
-pub(crate) fn sum(
-    enabled: bool,
-    collectors: Vec<CollectorStats>,
-    processes: impl Iterator<Item = ProcessCounters>,
-    strays: u64,
-    damages: u64,
-) -> Stats {
-    let mut stats = Stats { enabled, queue_damages: damages, ..Stats::default() };
-    for collector in collectors.iter().filter(|collector| !collector.mirror) {
-        stats.sent += collector.sent;
-        stats.sent_bytes += collector.sent_bytes;
-        stats.dropped.backlog_full += collector.backlog_full;
-        stats.dropped.send_failed += collector.send_failed;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters() -> CollectorCounters {
+        CollectorCounters((0..40).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak())
     }
-    let mut queued = 0;
-    for process in processes {
-        queued += process.load(Count::Queued);
-        stats.filtered += process.load(Count::Filtered);
-        stats.truncated += process.load(Count::Truncated);
-        stats.table_full += process.load(Count::TableFull);
-        stats.not_followed += process.load(Count::NotFollowed);
-        stats.dropped.panicked += process.load(Count::Panicked);
-        stats.dropped.refused += process.load(Count::Refused);
-        stats.dropped.ring_full += process.load(Count::RingFull);
+
+    #[test]
+    fn the_last_error_is_kept_with_its_age_and_cut_between_letters() {
+        let counters = counters();
+        assert_eq!(counters.error(5), None);
+        counters.set_error("tcp:h:1: connection refused", 5);
+        assert_eq!(counters.error(9), Some(("tcp:h:1: connection refused".to_owned(), 4)));
+        counters.set_error(&"\u{e9}".repeat(100), 10);
+        assert_eq!(counters.error(10), Some(("\u{e9}".repeat(ERROR_BYTES / 2), 0)));
+        counters.set_error("", 11);
+        assert_eq!(counters.error(11), Some((String::new(), 0)));
     }
-    // A process without a queue refuses all it sees.
-    stats.dropped.refused += strays;
-    stats.offered =
-        queued + stats.filtered + stats.dropped.panicked + stats.dropped.refused + stats.dropped.ring_full;
-    stats.in_queue =
-        queued.saturating_sub(stats.sent + stats.dropped.backlog_full + stats.dropped.send_failed);
-    stats.collectors = collectors;
-    stats
+
+    #[test]
+    fn an_error_that_is_being_replaced_is_read_as_one_or_the_other() {
+        let counters = counters();
+        let texts = ["a".repeat(140), "b".repeat(70)];
+        counters.set_error(&texts[0], 1);
+        let writer = {
+            let texts = texts.clone();
+            std::thread::spawn(move || (0..20_000).for_each(|turn| counters.set_error(&texts[turn % 2], 1)))
+        };
+        while !writer.is_finished() {
+            if let Some((text, _)) = counters.error(1) {
+                assert!(texts.contains(&text), "{text}");
+            }
+        }
+        writer.join().unwrap();
+    }
 }

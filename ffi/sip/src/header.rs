@@ -23,6 +23,14 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// The header fields that follow the first line, whatever that line is; empty lines before it are passed over. For
+    /// who has to find headers in what may be no SIP.
+    pub fn after_first_line(raw: &'a [u8]) -> Self {
+        let start = raw.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(raw.len());
+        let end = memchr(b'\n', &raw[start..]).map_or(raw.len(), |at| start + at + 1);
+        Headers { rest: &raw[end..] }
+    }
+
     /// From what follows the start line.
     pub(crate) fn new(rest: &'a [u8]) -> Self {
         Headers { rest }
@@ -43,7 +51,7 @@ impl<'a> Headers<'a> {
     }
 
     /// What has not been read yet; after the last header, the body.
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
@@ -190,6 +198,19 @@ mod tests {
         assert_eq!(pairs(b"nonsense\r\nTo : x\r\nFrom: y"), [(&b"To"[..], &b"x"[..]), (b"From", b"y")]);
         assert_eq!(pairs(b":\r\n"), [(&b""[..], &b""[..])]);
         assert_eq!(pairs(b""), []);
+    }
+
+    #[test]
+    fn headers_are_found_behind_any_first_line() {
+        for raw in [&b"\r\n\r\nnonsense\r\nTo: x\r\n\r\nbody"[..], b"OPTIONS sip:a SIP/2.0\nTo: x\n\nbody"] {
+            let mut headers = Headers::after_first_line(raw);
+            assert_eq!(headers.next(), Some(Header { name: b"To", value: b"x" }));
+            assert_eq!(headers.next(), None);
+            assert_eq!(headers.rest(), b"body");
+        }
+        for raw in [&b""[..], b"\r\n", b"To: x"] {
+            assert_eq!(Headers::after_first_line(raw).next(), None);
+        }
     }
 
     #[test]

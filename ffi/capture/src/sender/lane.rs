@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::collector::CollectorUri;
 use crate::sender::backlog::{Backlog, Batch};
 use crate::sender::{Events, Level, Limits};
+use crate::shared::Shared;
 use crate::stats::{CollectorCounters, LinkState, Tally};
 
 /// How packets of a batch reach a collector: a state machine that is told the time and waits only where it says so.
@@ -80,7 +81,8 @@ impl Lane {
     pub fn start(
         delivery: impl Delivery,
         collectors: &[CollectorUri<'_>],
-        counters: CollectorCounters,
+        shared: Shared,
+        slot: usize,
         events: &Events,
         limits: &Limits,
     ) -> Option<Self> {
@@ -91,7 +93,8 @@ impl Lane {
             backlog: Arc::clone(&backlog),
             held: Arc::clone(&held),
             batch: Batch::default(),
-            counters,
+            counters: shared.collector_counters(slot),
+            shared,
             events: events.clone(),
             names: collectors.iter().map(ToString::to_string).collect(),
             ready: None,
@@ -131,6 +134,7 @@ struct Worker<D> {
     held: Arc<AtomicU64>,
     batch: Batch,
     counters: CollectorCounters,
+    shared: Shared,
     events: Events,
     /// The collectors, in the order in which they are preferred.
     names: Vec<String>,
@@ -175,11 +179,12 @@ impl<D: Delivery> Worker<D> {
                 self.counters.set(Tally::Active, active as u64);
             }
             Some(Change::Lost(why)) => {
+                let more = self.delivery.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let error = format!("{name}: {why}{more}");
+                self.counters.set_error(&error, self.shared.seconds());
                 // Said when it begins, not at each further attempt.
                 if self.link != LinkState::Down {
-                    let more =
-                        self.delivery.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
-                    self.events.say(Level::Warning, format!("collector {name}: {why}{more}; trying again"));
+                    self.events.say(Level::Warning, format!("collector {error}; trying again"));
                 }
                 self.link = LinkState::Down;
             }
