@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_uint};
 use boundary::HostCell;
 use kamailio_sys::{MODULE_FLAGS, MODULE_INTERFACE_VERSION, MODULE_VERSION, module_exports};
 
-use crate::{commands, control, params, process};
+use crate::{commands, control, params, process, variables};
 
 /// Compared by the core with its own; another version or build refuses to load us.
 #[unsafe(no_mangle)]
@@ -27,7 +27,7 @@ pub static exports: HostCell<module_exports> = HostCell::new(module_exports {
     cmds: commands::TABLE.pointer().cast(),
     params: params::TABLE.pointer().cast(),
     rpc_methods: control::TABLE.pointer().cast(),
-    pv_items: std::ptr::null_mut(),
+    pv_items: variables::TABLE.pointer().cast(),
     response_f: None,
     init_mod_f: Some(process::mod_init),
     init_child_f: Some(process::child_init),

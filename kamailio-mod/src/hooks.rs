@@ -14,10 +14,10 @@ use kamailio_sys::{
     script_cb_flag_ONREPLY_CB, script_cb_flag_REQUEST_CB, sip_msg, sr_event_param, sr_net_info, str_,
 };
 
-use crate::commands::{note_panic, say_once};
+use crate::calls::{note_panic, say_once};
 use crate::log::{Level, log};
 use crate::worker::{Shown, Worker};
-use crate::{event_route, message, process, worker};
+use crate::{event_route, kemi, message, params, process, worker};
 
 type Event = unsafe extern "C" fn(*mut sr_event_param) -> c_int;
 
@@ -51,7 +51,9 @@ pub fn are_registered() -> bool {
 
 /// Asks the host for its events, if something may want them. To be called before the first fork.
 pub fn register(config: &Config) {
-    let asked_for = config.automatic || (config.scripted && ASKED_FOR.load(Ordering::Relaxed));
+    let unseen = kemi::is_possible();
+    let by_script = ASKED_FOR.load(Ordering::Relaxed) || unseen || params::has_trace_flag();
+    let asked_for = config.automatic || (config.scripted && by_script);
     if !asked_for && config.trace_filters == 0 {
         return;
     }
@@ -70,7 +72,8 @@ pub fn register(config: &Config) {
     REGISTERED.store(came && went, Ordering::Relaxed);
     // What is captured in any case waits for the script, should it want to give an id.
     let may_wait = config.automatic || config.trace_filters > 0;
-    if came && went && may_wait && config.scripted && CALLED.load(Ordering::Relaxed) {
+    let may_call = CALLED.load(Ordering::Relaxed) || unseen;
+    if came && went && may_wait && config.scripted && may_call {
         let when = POST_SCRIPT_CB | script_cb_flag_REQUEST_CB | script_cb_flag_ONREPLY_CB;
         // SAFETY: the main process, before any fork; the callback lives as long as the module is loaded.
         let status =

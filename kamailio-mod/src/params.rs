@@ -1,10 +1,18 @@
 //! Module parameters → `capture::Settings`. Names, defaults and meaning are those of `capture::Settings`.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use boundary::HostCell;
-use capture::Settings;
-use kamailio_sys::{PARAM_INT, PARAM_STR, param_export_t, str_};
+use capture::{Scope, Settings};
+use kamailio_sys::{PARAM_INT, PARAM_STR, param_export_t, sip_msg, str_};
+
+use crate::siptrace;
+
+/// What `trace_flag` is by default: no flag means anything.
+const NO_FLAG: c_int = -1;
+/// The message flag that makes calls without a mode capture the transaction, as a bit; 0 if there is none.
+static FLAG_BIT: AtomicU32 = AtomicU32::new(0);
 
 const EMPTY: str_ = str_ { s: std::ptr::null_mut(), len: 0 };
 
@@ -28,6 +36,7 @@ static TLS_CERT: HostCell<str_> = HostCell::new(EMPTY);
 static TLS_KEY: HostCell<str_> = HostCell::new(EMPTY);
 static TLS_SERVER_NAME: HostCell<str_> = HostCell::new(EMPTY);
 static TRACE_FILTERS: HostCell<c_int> = HostCell::new(16);
+static TRACE_FLAG: HostCell<c_int> = HostCell::new(NO_FLAG);
 static TRACE_INIT_MODE: HostCell<c_int> = HostCell::new(0);
 static TRACE_METHOD: HostCell<str_> = HostCell::new(EMPTY);
 static TRACE_MODE: HostCell<c_int> = HostCell::new(0);
@@ -36,38 +45,48 @@ static TRACE_ON: HostCell<c_int> = HostCell::new(1);
 static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
+/// Our own parameters, and those of siptrace.
+const PARAMETERS: usize = 29 + siptrace::TABLE.len();
+
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[param_export_t; 29]> = HostCell::new([
-    text(c"agent_name", &AGENT_NAME),
-    text(c"auth_key", &AUTH_KEY),
-    number(c"backlog_kib", &BACKLOG_KIB),
-    text(c"collector", &DUPLICATE_URI),
-    text(c"correlation_header", &CORRELATION_HEADER),
-    number(c"dialog_expires", &DIALOG_EXPIRES),
-    text(c"duplicate_uri", &DUPLICATE_URI),
-    number(c"hep_capture_id", &HEP_CAPTURE_ID),
-    number(c"hep_mode_on", &HEP_MODE_ON),
-    number(c"hep_version", &HEP_VERSION),
-    text(c"mask_body", &MASK_BODY),
-    text(c"mask_headers", &MASK_HEADERS),
-    text(c"mirror", &MIRROR),
-    number(c"ring_size_kib", &RING_SIZE_KIB),
-    text(c"session_id", &SESSION_ID),
-    number(c"sessions", &SESSIONS),
-    text(c"tls_ca", &TLS_CA),
-    text(c"tls_cert", &TLS_CERT),
-    text(c"tls_key", &TLS_KEY),
-    text(c"tls_server_name", &TLS_SERVER_NAME),
-    number(c"trace_filters", &TRACE_FILTERS),
-    number(c"trace_init_mode", &TRACE_INIT_MODE),
-    text(c"trace_method", &TRACE_METHOD),
-    number(c"trace_mode", &TRACE_MODE),
-    text(c"trace_network", &TRACE_NETWORK),
-    number(c"trace_on", &TRACE_ON),
-    number(c"trace_to_database", &TRACE_TO_DATABASE),
-    number(c"transaction_expires", &TRANSACTION_EXPIRES),
-    param_export_t { name: std::ptr::null_mut(), type_: 0, param_pointer: std::ptr::null_mut() },
-]);
+pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
+    let own = [
+        text(c"agent_name", &AGENT_NAME),
+        text(c"auth_key", &AUTH_KEY),
+        number(c"backlog_kib", &BACKLOG_KIB),
+        text(c"collector", &DUPLICATE_URI),
+        text(c"correlation_header", &CORRELATION_HEADER),
+        number(c"dialog_expires", &DIALOG_EXPIRES),
+        text(c"duplicate_uri", &DUPLICATE_URI),
+        number(c"hep_capture_id", &HEP_CAPTURE_ID),
+        number(c"hep_mode_on", &HEP_MODE_ON),
+        number(c"hep_version", &HEP_VERSION),
+        text(c"mask_body", &MASK_BODY),
+        text(c"mask_headers", &MASK_HEADERS),
+        text(c"mirror", &MIRROR),
+        number(c"ring_size_kib", &RING_SIZE_KIB),
+        text(c"session_id", &SESSION_ID),
+        number(c"sessions", &SESSIONS),
+        text(c"tls_ca", &TLS_CA),
+        text(c"tls_cert", &TLS_CERT),
+        text(c"tls_key", &TLS_KEY),
+        text(c"tls_server_name", &TLS_SERVER_NAME),
+        number(c"trace_filters", &TRACE_FILTERS),
+        number(c"trace_flag", &TRACE_FLAG),
+        number(c"trace_init_mode", &TRACE_INIT_MODE),
+        text(c"trace_method", &TRACE_METHOD),
+        number(c"trace_mode", &TRACE_MODE),
+        text(c"trace_network", &TRACE_NETWORK),
+        number(c"trace_on", &TRACE_ON),
+        number(c"trace_to_database", &TRACE_TO_DATABASE),
+        number(c"transaction_expires", &TRANSACTION_EXPIRES),
+    ];
+    let mut all = [siptrace::END; PARAMETERS];
+    let (ours, theirs) = all.split_at_mut(own.len());
+    ours.copy_from_slice(&own);
+    theirs.copy_from_slice(&siptrace::TABLE);
+    all
+});
 
 /// What the configuration file set.
 pub fn settings() -> Settings {
@@ -100,6 +119,36 @@ pub fn settings() -> Settings {
         trace_on: read_number(&TRACE_ON),
         trace_to_database: read_number(&TRACE_TO_DATABASE),
         transaction_expires: read_number(&TRANSACTION_EXPIRES),
+    }
+}
+
+/// Reads `trace_flag`; in `mod_init`.
+pub fn read_flag() -> Result<(), String> {
+    let flag = read_number(&TRACE_FLAG);
+    let bit = match u32::try_from(flag) {
+        Ok(flag @ 0..=31) => 1 << flag,
+        _ if flag == NO_FLAG => 0,
+        _ => return Err(format!("modparam trace_flag = {flag}: expected 0 to 31, or -1 for none")),
+    };
+    FLAG_BIT.store(bit, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether a call without a mode may ask for a transaction.
+pub fn has_trace_flag() -> bool {
+    FLAG_BIT.load(Ordering::Relaxed) != 0
+}
+
+/// What a call without a mode captures: the transaction, if the script has set the flag `trace_flag` on the message.
+pub fn scope_by_flag(msg: *const sip_msg) -> Scope {
+    let bit = FLAG_BIT.load(Ordering::Relaxed);
+    if bit == 0 {
+        return Scope::Message;
+    }
+    // SAFETY: null, or the message that the script works on, which lives longer than this call.
+    match unsafe { msg.as_ref() } {
+        Some(msg) if msg.flags & bit != 0 => Scope::Transaction,
+        _ => Scope::Message,
     }
 }
 

@@ -11,7 +11,7 @@ use capture::{Config, Event, Layout, Limits, Sender, Shared};
 use kamailio_sys::{PROC_INIT, PROC_MAIN, PROC_NOCHLDINIT};
 
 use crate::log::{Level, log};
-use crate::{event_route, hooks, params, template};
+use crate::{event_route, hooks, params, statistics, template};
 
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static SHARED: OnceLock<Shared> = OnceLock::new();
@@ -48,6 +48,7 @@ fn init() -> Result<(), Vec<String>> {
     })?;
     let config = Config::check(params::settings())
         .map_err(|errors| errors.iter().map(|error| format!("modparam {error}")).collect::<Vec<_>>())?;
+    params::read_flag().map_err(|error| vec![error])?;
     // Told now, and not when the first message waits.
     if config.needs_tls() {
         config.tls.check().map_err(|error| vec![format!("TLS: {error}")])?;
@@ -56,6 +57,7 @@ fn init() -> Result<(), Vec<String>> {
         template::prepare().map_err(|error| vec![error])?;
     }
     event_route::find();
+    statistics::register().map_err(|error| vec![error])?;
     let _ = CONFIG.set(config);
     // SAFETY: mod_init is where the host allows it; the sender needs one place in its process table.
     unsafe { kamailio_sys::register_procs(1) };

@@ -13,12 +13,10 @@ use crate::{event_route, process};
 pub struct Worker {
     /// Queues and counters go with this process.
     pub agent: Agent,
-    /// The call's collector, copied: the host reuses its own buffer for the next argument.
-    pub collector: Vec<u8>,
-    /// What the configured template makes of the call's message, copied likewise.
+    /// For the call's arguments.
+    pub room: Room,
+    /// What the configured template makes of the call's message, copied: the host reuses its own buffer.
     pub template: Vec<u8>,
-    /// The call's correlation id, copied when the script has a word on the message before it is used.
-    pub correlation: Vec<u8>,
     /// The message that came in last, if the host has shown it to us: the script works on it now.
     pub received: Option<Shown>,
     /// The same message, while the script may still give it an id.
@@ -27,6 +25,13 @@ pub struct Worker {
     pub held_raw: Vec<u8>,
     /// The message that `onsend_route` has captured: the host shows it to us next.
     pub leaving: Option<Shown>,
+}
+
+/// Room for the arguments of a call, used again and again: the host reuses its own buffer for the next argument.
+pub struct Room {
+    pub collector: Vec<u8>,
+    pub correlation: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 /// What is known of a message that waits, besides its octets.
@@ -133,9 +138,12 @@ fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
     let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?.dropping(event_route::drops());
     let worker = Worker {
         agent,
-        collector: Vec::with_capacity(256),
+        room: Room {
+            collector: Vec::with_capacity(256),
+            correlation: Vec::with_capacity(256),
+            text: Vec::with_capacity(1024),
+        },
         template: Vec::with_capacity(1024),
-        correlation: Vec::with_capacity(256),
         received: None,
         held: None,
         held_raw: Vec::with_capacity(4096),

@@ -28,9 +28,11 @@ pub struct Seen {
     pub captured_at_us: Option<u64>,
     /// Capture agent (chunk 0x000c).
     pub agent_id: Option<u32>,
+    /// What the payload is (chunk 0x000b): 1 SIP, 100 a log line.
+    pub protocol_type: Option<u8>,
     /// Correlation id (chunk 0x0011).
     pub correlation_id: Option<String>,
-    /// The SIP message.
+    /// The SIP message, or whatever else it is.
     pub payload: String,
 }
 
@@ -182,6 +184,7 @@ fn read(bytes: &[u8]) -> Result<Seen> {
         ip_protocol: packet.ip_protocol,
         captured_at_us: packet.time.map(|at| u64::from(at.seconds) * 1_000_000 + u64::from(at.microseconds)),
         agent_id: packet.agent_id,
+        protocol_type: packet.protocol_type,
         correlation_id: packet.correlation_id.map(text),
         payload: text(&payload),
     })

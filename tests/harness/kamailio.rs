@@ -28,6 +28,13 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it and returns once it answers a control command.
     pub fn start(setup: &Setup) -> Result<Self> {
+        let mut kamailio = Self::spawn(setup)?;
+        let control = kamailio.control.clone();
+        kamailio.process.wait_ready(READY, || rpc(&control, &["core.uptime"]).is_ok())?;
+        Ok(kamailio)
+    }
+
+    fn spawn(setup: &Setup) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("siplens-kamailio-").tempdir()?;
         let (cert, key) = certificate(dir.path())?;
         let sip = SocketAddr::new(setup.ip, port::free()?);
@@ -57,12 +64,12 @@ impl Kamailio {
                 define_text(&mut command, name, value);
             }
         }
+        for (name, value) in &setup.bare {
+            define(&mut command, name, value);
+        }
 
         let process = Process::start("kamailio", command, &dir.path().join("kamailio.log"), false)?;
-        let mut kamailio = Self { process, sip, tls, control, _dir: dir };
-        let control = kamailio.control.clone();
-        kamailio.process.wait_ready(READY, || rpc(&control, &["core.uptime"]).is_ok())?;
-        Ok(kamailio)
+        Ok(Self { process, sip, tls, control, _dir: dir })
     }
 
     /// Sends a control command (`siplens.disable`, …) and returns what it printed.
@@ -126,6 +133,14 @@ pub fn check(config: &Path) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
+}
+
+/// What Kamailio logs when it refuses to start with this configuration; fails if it starts.
+pub fn refusal(setup: &Setup) -> Result<String> {
+    let mut kamailio = Kamailio::spawn(setup)?;
+    let status = kamailio.process.wait_exit(READY)?;
+    ensure!(!status.success(), "kamailio ended well\n{}", kamailio.log());
+    Ok(kamailio.log())
 }
 
 fn module_path() -> Result<String> {

@@ -21,14 +21,18 @@ pub struct Setup {
     pub session_id: String,
     /// Where the proxy sends calls, as a SIP URI.
     pub relay_to: String,
-    /// More definitions, by name.
+    /// More definitions, by name; texts.
     pub defines: BTreeMap<String, String>,
+    /// Definitions that are no texts, by name.
+    pub bare: BTreeMap<String, String>,
 }
 
 impl Setup {
     /// The shipped example `name` (`minimal`, `full`).
     pub fn example(name: &str, collector: SocketAddr, relay_to: String) -> Self {
-        Self::new(paths::repository().join(format!("cfg-examples/kamailio/{name}.cfg")), collector, relay_to)
+        let folder = paths::repository().join("cfg-examples/kamailio");
+        let script = folder.join("kemi.js").display().to_string();
+        Self::new(folder.join(format!("{name}.cfg")), collector, relay_to).define("KEMI_SCRIPT", script)
     }
 
     /// A configuration written for one case: `tests/scenarios/<case>/kamailio.cfg`.
@@ -44,6 +48,7 @@ impl Setup {
             session_id: "test-session".to_owned(),
             relay_to,
             defines: BTreeMap::new(),
+            bare: BTreeMap::new(),
         }
     }
 
@@ -68,6 +73,12 @@ impl Setup {
     /// The same with one more definition.
     pub fn define(mut self, name: &str, value: impl Into<String>) -> Self {
         self.defines.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with one more definition that is a number or a piece of configuration.
+    pub fn define_bare(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.bare.insert(name.to_owned(), value.into());
         self
     }
 }

@@ -1,17 +1,20 @@
 //! What a worker of the proxy calls for each message.
 
-use hep::{EncodeError, Seen, Template};
+mod log;
+
+use hep::{Seen, Template};
 use thiserror::Error;
 
 use crate::collector::{UriError, collectors};
 use crate::config::Config;
 use crate::correlation::{Sources, correlation_id};
 use crate::filter;
+use crate::lookup::Lookup;
 use crate::mask::Mask;
 use crate::message::Message;
 use crate::network::Network;
 use crate::queue::{Full, Writer};
-use crate::sessions::{Facts, Keys, Lifetimes, Refused, Session, Sessions};
+use crate::sessions::{Facts, Keys, Lifetimes, Refused, Session};
 use crate::shared::{Notice, Shared};
 use crate::stats::{Count, ProcessCounters};
 use crate::trace_filter::{Filters, Match};
@@ -19,8 +22,14 @@ use crate::trace_filter::{Filters, Match};
 /// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector.
 pub const MAX_PACKET_BYTES: usize = 65_507;
 
-/// HEP's number for SIP, chunk 0x000b.
-const PROTOCOL_TYPE_SIP: u8 = 1;
+/// What a packet carries: chunk 0x000b.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Payload {
+    Sip = 1,
+    Log = 100,
+}
+
 /// Octets that the chunks other than texts and payload take at most, rounded up.
 const FIXED_BYTES: usize = 256;
 
@@ -31,9 +40,10 @@ pub struct Agent {
     counters: ProcessCounters,
     queue: Writer,
     template: Template,
+    log_template: Template,
     /// Collectors met in this process; at most one entry per slot.
     known: Vec<(Box<[u8]>, u8)>,
-    sessions: Option<Sessions>,
+    lookup: Lookup,
     filters: Filters,
     mask: Option<Box<Mask>>,
     drops: Option<fn(&Message<'_>) -> bool>,
@@ -42,7 +52,6 @@ pub struct Agent {
     scripted: bool,
     methods: Vec<Box<[u8]>>,
     networks: Vec<Network>,
-    correlation_header: Option<Box<str>>,
     /// Octets of a packet around its message, but for the correlation id.
     around: usize,
     default_collector: Option<Box<[u8]>>,
@@ -161,14 +170,16 @@ impl Agent {
         let texts =
             [config.auth_key.as_deref(), config.agent_name.as_deref()].map(|text| text.map(str::as_bytes));
         let [auth_key, agent_name] = texts;
+        let template = |payload| Template::new(config.agent_id, payload as u8, auth_key, agent_name);
         let around = FIXED_BYTES + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
         Some(Self {
             shared,
             counters: shared.process_counters(process)?,
             queue: shared.writer(process)?,
-            template: Template::new(config.agent_id, PROTOCOL_TYPE_SIP, auth_key, agent_name),
+            template: template(Payload::Sip),
+            log_template: template(Payload::Log),
             known: Vec::with_capacity(crate::COLLECTORS),
-            sessions: shared.sessions(),
+            lookup: Lookup::new(shared, config),
             filters: Filters::new(shared),
             mask: Mask::new(config).map(Box::new),
             drops: None,
@@ -180,7 +191,6 @@ impl Agent {
             scripted: config.scripted,
             methods: config.methods.iter().map(|method| method.as_bytes().into()).collect(),
             networks: config.networks.clone(),
-            correlation_header: config.correlation_header.as_deref().map(Into::into),
             around,
             default_collector: config.collector.as_deref().map(|text| text.as_bytes().into()),
         })
@@ -220,7 +230,7 @@ impl Agent {
         let slot = self.slot(offer.collector).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
         let curious = scope != Scope::Message
             || self.shared.is_following()
-            || self.correlation_header.is_some()
+            || self.lookup.names_header()
             || !self.methods.is_empty();
         if curious {
             return self.follow_parsed(offer, scope, slot, delivered);
@@ -241,13 +251,11 @@ impl Agent {
     ) -> Result<Followed, Refusal> {
         let facts = Facts::of(offer.message.raw);
         let keys = facts.as_ref().and_then(|facts| Keys::of(facts, self.shared.seed()));
-        let session = keys
-            .filter(|_| self.shared.is_following())
-            .and_then(|keys| self.session(keys, self.shared.seconds()));
+        let session = keys.and_then(|keys| self.lookup.session(keys)).map(|(_, session)| session);
         let chosen = Sources {
             given: offer.correlation,
             session: session.as_ref().map(Session::id),
-            header: facts.as_ref().and_then(|facts| self.header(facts)),
+            header: facts.as_ref().and_then(|facts| self.lookup.header(facts)),
             template: offer.template,
         }
         .chosen();
@@ -277,7 +285,7 @@ impl Agent {
             (None, Some(found)) => (found.collector, self.open_found(found, &facts, keys)),
             (None, None) if self.automatic => {
                 let slot = self.slot(None).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
-                let header = self.header(&facts);
+                let header = self.lookup.header(&facts);
                 if keys.is_none() {
                     self.counters.add(Count::NotFollowed);
                 } else if header.is_some() && facts.request.is_some() {
@@ -299,7 +307,7 @@ impl Agent {
         }
         let Some(facts) = Facts::of(message.raw) else { return };
         let Some(keys) = Keys::of(&facts, self.shared.seed()) else { return };
-        if self.session(keys, self.shared.seconds()).is_none()
+        if self.lookup.session(keys).is_none()
             && let Some(found) = self.found(message, &facts)
         {
             self.open_found(&found, &facts, Some(keys));
@@ -308,7 +316,7 @@ impl Agent {
 
     /// Opens the session of a message that a trace filter has found; answers its correlation id.
     fn open_found<'m>(&self, found: &'m Match, facts: &Facts<'m>, keys: Option<Keys>) -> Option<&'m [u8]> {
-        let id = found.id().or_else(|| self.header(facts));
+        let id = found.id().or_else(|| self.lookup.header(facts));
         self.open(Scope::Dialog, Some(facts).zip(keys), found.collector, id);
         id
     }
@@ -331,15 +339,15 @@ impl Agent {
         self.counters.add(Count::Refused);
     }
 
-    /// The session that a message belongs to; the narrower one if there are two.
-    fn session(&self, keys: Keys, now: u64) -> Option<Session> {
-        let sessions = self.sessions?;
-        keys.transaction.and_then(|key| sessions.find(key, now)).or_else(|| sessions.find(keys.dialog, now))
+    /// Counts a message of which the host cannot show the rest; it is captured by itself.
+    pub fn count_not_followed(&self) {
+        self.counters.add(Count::NotFollowed);
     }
 
-    /// The same; this message prolongs its life, or shortens it.
+    /// The session that a message belongs to, the narrower one if there are two; this message prolongs its life, or
+    /// shortens it.
     fn refreshed(&self, keys: Keys, facts: &Facts<'_>) -> Option<Session> {
-        let sessions = self.sessions?;
+        let sessions = self.lookup.sessions()?;
         let now = self.shared.seconds();
         let refresh = |key, scope| {
             let session = sessions.find(key, now)?;
@@ -372,12 +380,14 @@ impl Agent {
         };
         let now = self.shared.seconds();
         let established = self
-            .sessions
+            .lookup
+            .sessions()
             .and_then(|sessions| sessions.find(key, now))
             .is_some_and(|session| session.life.established);
         let life = self.lifetimes.after(facts, scope, established, now);
         let opened = self
-            .sessions
+            .lookup
+            .sessions()
             .ok_or(Refused::Full)
             .and_then(|sessions| sessions.open(key, collector, id.unwrap_or_default(), life, now));
         match opened {
@@ -399,12 +409,6 @@ impl Agent {
         }
     }
 
-    /// The value of the header that names the correlation id.
-    fn header<'m>(&self, facts: &Facts<'m>) -> Option<&'m [u8]> {
-        let name = self.correlation_header.as_deref()?;
-        facts.message.header(name).filter(|value| !value.is_empty())
-    }
-
     /// Puts a message into the queue, if its method and its ends are wanted and the collector has not got it yet.
     #[inline]
     fn send(
@@ -423,15 +427,8 @@ impl Agent {
             self.counters.add(Count::Filtered);
             return Ok(());
         }
-        match self.queue(slot, message, correlation) {
-            Ok(Ok(())) => self.counters.add(Count::Queued),
-            Ok(Err(Full)) => self.counters.add(Count::RingFull),
-            Err(_too_long) => {
-                self.counters.add(Count::Refused);
-                return Err(Refusal::Unencodable);
-            }
-        }
-        Ok(())
+        let id = correlation_id(correlation, message.raw);
+        self.queue(Payload::Sip, slot, message, id)
     }
 
     /// The slot of a collector; known ones are found without touching shared memory.
@@ -447,31 +444,41 @@ impl Agent {
         meet(&self.shared, &mut self.known, text)
     }
 
-    /// Puts the message's packet into the queue; shortens the message if HEP has no room for it.
+    /// Puts a packet into the queue and counts it; shortens the payload if HEP has no room for it.
+    #[inline]
     fn queue(
         &mut self,
+        payload: Payload,
         slot: u8,
         message: &Message<'_>,
-        correlation: Option<&[u8]>,
-    ) -> Result<Result<(), Full>, EncodeError> {
+        correlation_id: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
         let seen = Seen {
             source: message.source,
             destination: message.destination,
             transport: message.transport,
             time: message.captured_at,
-            correlation_id: correlation_id(correlation, message.raw),
+            correlation_id,
         };
-        let around = self.around + seen.correlation_id.map_or(0, <[u8]>::len);
-        let payload = message.raw.get(..MAX_PACKET_BYTES - around).unwrap_or(message.raw);
-        if payload.len() < message.raw.len() {
+        let around = self.around + correlation_id.map_or(0, <[u8]>::len);
+        let raw = message.raw.get(..MAX_PACKET_BYTES - around).unwrap_or(message.raw);
+        if raw.len() < message.raw.len() {
             self.counters.add(Count::Truncated);
         }
-        let payload = match &mut self.mask {
-            None => payload,
-            Some(mask) => masked(mask, self.counters, payload),
+        let (template, raw) = match (payload, &mut self.mask) {
+            (Payload::Sip, None) => (&mut self.template, raw),
+            (Payload::Sip, Some(mask)) => (&mut self.template, masked(mask, self.counters, raw)),
+            (Payload::Log, _) => (&mut self.log_template, raw),
         };
-        let head = self.template.head(&seen, payload.len())?;
-        Ok(self.queue.push_joined(slot, head, payload))
+        let Ok(head) = template.head(&seen, raw.len()) else {
+            self.counters.add(Count::Refused);
+            return Err(Refusal::Unencodable);
+        };
+        match self.queue.push_joined(slot, head, raw) {
+            Ok(()) => self.counters.add(Count::Queued),
+            Err(Full) => self.counters.add(Count::RingFull),
+        }
+        Ok(())
     }
 }
 

@@ -70,12 +70,16 @@ pub enum Notice {
     NoCallId,
     /// The session table is full.
     TableFull,
+    /// The script gave a source or destination that is none.
+    BadEnd,
     /// The script asked for a mode that is not available.
     BadMode,
     /// The script named no collector, and no default is set.
     NoCollector,
     /// A process came without a queue of its own.
     NoQueue,
+    /// A script asked for more than its message, but the host shows no others.
+    NotShown,
     /// Our own code panicked.
     Panic,
     /// More different collectors than there are slots.

@@ -18,5 +18,7 @@ include!(concat!(env!("OUT_DIR"), "/strings.rs"));
 pub const ANY_ROUTE: u32 = 0xFFFF_FFFF;
 /// Callbacks after the script; a macro with a suffix that bindgen passes over.
 pub const POST_SCRIPT_CB: u32 = 1 << 31;
+/// The value of a parameter goes to a function; a macro with a `sizeof` that bindgen passes over.
+pub const PARAM_USE_FUNC: u32 = 1 << 31;
 /// The interface that `module_exports` follows; exported beside the two strings.
 pub const MODULE_INTERFACE_VERSION: u32 = 4;
