@@ -149,6 +149,7 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
         (c"dropped_ring_full", dropped.ring_full),
         (c"dropped_backlog_full", dropped.backlog_full),
         (c"dropped_send_failed", dropped.send_failed),
+        (c"dropped_sender_lost", dropped.sender_lost),
         (c"dropped_refused", dropped.refused),
         (c"dropped_panicked", dropped.panicked),
         (c"truncated", stats.truncated),
@@ -157,6 +158,8 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
         (c"not_followed", stats.not_followed),
         (c"sent_bytes", stats.sent_bytes),
         (c"queue_damages", stats.queue_damages),
+        (c"sender_pid", stats.sender_pid),
+        (c"sender_starts", stats.sender_starts),
     ] {
         answer.number(root, name, value);
     }
@@ -185,6 +188,7 @@ fn write_collector(answer: &Answer<'_>, entry: Struct, collector: &CollectorStat
         (c"backlog", collector.backlog),
         (c"dropped_backlog_full", collector.backlog_full),
         (c"dropped_send_failed", collector.send_failed),
+        (c"dropped_sender_lost", collector.sender_lost),
         (c"connects", collector.connects),
         (c"refusals", collector.refusals),
     ] {

@@ -17,6 +17,7 @@ static FLAG_BIT: AtomicU32 = AtomicU32::new(0);
 const EMPTY: str_ = str_ { s: std::ptr::null_mut(), len: 0 };
 
 static AGENT_NAME: HostCell<str_> = HostCell::new(EMPTY);
+static AGENT_SOCKET: HostCell<str_> = HostCell::new(EMPTY);
 static AUTH_KEY: HostCell<str_> = HostCell::new(EMPTY);
 static BACKLOG_KIB: HostCell<c_int> = HostCell::new(8192);
 static CORRELATION_HEADER: HostCell<str_> = HostCell::new(EMPTY);
@@ -46,12 +47,13 @@ static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
 /// Our own parameters, and those of siptrace.
-const PARAMETERS: usize = 29 + siptrace::TABLE.len();
+const PARAMETERS: usize = 30 + siptrace::TABLE.len();
 
 /// The table for the loader, ended by an empty entry.
 pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
     let own = [
         text(c"agent_name", &AGENT_NAME),
+        text(c"agent_socket", &AGENT_SOCKET),
         text(c"auth_key", &AUTH_KEY),
         number(c"backlog_kib", &BACKLOG_KIB),
         text(c"collector", &DUPLICATE_URI),
@@ -93,6 +95,7 @@ pub fn settings() -> Settings {
     let tls_ca = Some(read_text(&TLS_CA)).filter(|file| !file.is_empty());
     Settings {
         agent_name: read_text(&AGENT_NAME),
+        agent_socket: read_text(&AGENT_SOCKET),
         auth_key: read_text(&AUTH_KEY),
         backlog_kib: read_number(&BACKLOG_KIB),
         correlation_header: read_text(&CORRELATION_HEADER),

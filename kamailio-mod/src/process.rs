@@ -1,13 +1,14 @@
-//! From `mod_init` to the sender's endless loop.
+//! From `mod_init` to the keeper's endless loop.
 
 use std::ffi::c_int;
-use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use boundary::fence;
-use capture::{Config, Event, Layout, Limits, Sender, Shared};
+use agent::{Host, Keeper, Listener, Settings};
+use boundary::{Child, fence};
+use capture::{Config, Layout, Shared};
 use kamailio_sys::{PROC_INIT, PROC_MAIN, PROC_NOCHLDINIT};
 
 use crate::log::{Level, log};
@@ -15,6 +16,8 @@ use crate::{event_route, hooks, params, statistics, template};
 
 static CONFIG: OnceLock<Config> = OnceLock::new();
 static SHARED: OnceLock<Shared> = OnceLock::new();
+/// Made in the main process, which may still complain; used by the keeper.
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 
 /// What the host's loader takes for failure; it stops the proxy before it has served anything.
 const FAILED: c_int = -1;
@@ -59,9 +62,9 @@ fn init() -> Result<(), Vec<String>> {
     event_route::find();
     statistics::register().map_err(|error| vec![error])?;
     let _ = CONFIG.set(config);
-    // SAFETY: mod_init is where the host allows it; the sender needs one place in its process table.
+    // SAFETY: mod_init is where the host allows it; the keeper needs one place in its process table.
     unsafe { kamailio_sys::register_procs(1) };
-    // SAFETY: as above; the sender follows changes of the core's configuration.
+    // SAFETY: as above; the keeper follows changes of the core's configuration.
     unsafe { kamailio_sys::cfg_register_child(1) };
     Ok(())
 }
@@ -71,7 +74,7 @@ fn init() -> Result<(), Vec<String>> {
 pub extern "C" fn child_init(rank: c_int) -> c_int {
     fence(FAILED, || match rank {
         PROC_INIT => share(),
-        rank if rank == PROC_MAIN as c_int => start_sender(),
+        rank if rank == PROC_MAIN as c_int => start_keeper(),
         _ => DONE,
     })
 }
@@ -87,7 +90,7 @@ fn share() -> c_int {
     let made = layout
         .words()
         .ok_or_else(|| "too many processes or sessions".to_owned())
-        .and_then(|words| boundary::map_shared(words).map_err(|error| error.to_string()))
+        .and_then(|words| map(words, config))
         .and_then(|words| {
             Shared::new(words, layout, config.enabled).ok_or_else(|| "memory of the wrong size".to_owned())
         });
@@ -112,73 +115,67 @@ fn share() -> c_int {
     }
 }
 
-fn start_sender() -> c_int {
-    let Some(shared) = shared() else { return FAILED };
-    // SAFETY: called in the main process with PROC_MAIN, where modules fork; no thread exists yet. The sender needs
+/// Memory for the host's processes alone, or for a daemon, too.
+fn map(words: usize, config: &Config) -> Result<&'static [AtomicU64], String> {
+    let Some(path) = &config.agent_socket else {
+        return boundary::map_shared(words).map_err(|error| error.to_string());
+    };
+    let (words, file) = boundary::map_shareable(words).map_err(|error| error.to_string())?;
+    let listener = Listener::bind(path, file)
+        .map_err(|error| format!("modparam agent_socket \"{}\": {error}", path.display()))?;
+    *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    Ok(words)
+}
+
+fn start_keeper() -> c_int {
+    let (Some(shared), Some(config)) = (shared(), config()) else { return FAILED };
+    // SAFETY: called in the main process with PROC_MAIN, where modules fork; no thread exists yet. The keeper needs
     // none of the host's sockets (last argument).
     let pid =
-        unsafe { kamailio_sys::fork_process(PROC_NOCHLDINIT, c"siplens sender".as_ptr().cast_mut(), 0) };
+        unsafe { kamailio_sys::fork_process(PROC_NOCHLDINIT, c"siplens keeper".as_ptr().cast_mut(), 0) };
     match pid {
-        0 => sender_process(shared),
+        0 => keep(shared, config),
         pid if pid < 0 => {
-            log(Level::Error, "the sender's process could not be started");
+            log(Level::Error, "the keeper's process could not be started");
             FAILED
         }
         _ => DONE,
     }
 }
 
-/// The sender's process. It must never end: the host takes the end of any of its processes for the end of all.
-fn sender_process(shared: Shared) -> ! {
+/// The keeper's process. It must never end: the host takes the end of any of its processes for the end of all.
+fn keep(shared: Shared, config: &Config) -> ! {
     // SAFETY: belongs right after the fork in a process that cfg_register_child counted.
     if unsafe { kamailio_sys::cfg_child_init() } != 0 {
-        log(Level::Warning, "the sender does not follow changes of the core's configuration");
+        log(Level::Warning, "the keeper does not follow changes of the core's configuration");
     }
+    let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut keeper = Keeper::new(shared, Settings::of(config), listener);
     loop {
-        fence((), || watch(shared));
-        // Reached only after a defect of ours; what is in the queues waits meanwhile.
-        std::thread::sleep(Duration::from_secs(1));
-    }
-}
-
-/// Writes the sender's events to the log until its thread has ended. The thread does the work so that this one, the
-/// only one that gets signals and may log, is always free for both.
-fn watch(shared: Shared) {
-    let (events, incoming) = sync_channel(64);
-    match boundary::with_signals_blocked(|| start_thread(shared, events)) {
-        Ok(thread) => follow(&incoming, &thread),
-        Err(error) => log(Level::Error, format_args!("the sender's thread could not be started: {error}")),
-    }
-}
-
-fn start_thread(shared: Shared, events: SyncSender<Event>) -> std::io::Result<JoinHandle<()>> {
-    Builder::new().name("siplens sender".to_owned()).spawn(move || {
-        let said = events.clone();
-        fence((), || sender(shared, events).run());
-        let place = boundary::last_panic().map_or_else(|| "unknown".to_owned(), |place| place.to_string());
-        let text = format!("the sender panicked at {place} and is started again; please report this");
-        let _ = said.try_send(Event { level: capture::Level::Warning, text });
-    })
-}
-
-fn sender(shared: Shared, events: SyncSender<Event>) -> Sender {
-    let Some(config) = config() else { return Sender::new(shared, Limits::default(), events) };
-    let limits = Limits { backlog_bytes: config.backlog_bytes, ..Limits::default() };
-    Sender::new(shared, limits, events).with_tls(config.tls.clone())
-}
-
-fn follow(incoming: &Receiver<Event>, thread: &JoinHandle<()>) {
-    while !thread.is_finished() {
-        match incoming.recv_timeout(Duration::from_secs(1)) {
-            Ok(event) => log(event.level.into(), event.text),
-            Err(RecvTimeoutError::Timeout) => {
-                // SAFETY: this process was counted by cfg_register_child, and cfg_child_init was called in it.
-                unsafe { kamailio_sys::siplens_cfg_update() };
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
+        fence((), || keeper.turn(&Kamailio));
+        if let Some(place) = boundary::last_panic() {
+            log(Level::Error, format_args!("the keeper panicked at {place}; please report this"));
+            std::thread::sleep(Duration::from_secs(1));
         }
+        // SAFETY: this process was counted by cfg_register_child, and cfg_child_init was called in it.
+        unsafe { kamailio_sys::siplens_cfg_update() };
     }
-    incoming.try_iter().for_each(|event| log(event.level.into(), event.text));
+}
+
+/// What the keeper needs of the host.
+struct Kamailio;
+
+impl Host for Kamailio {
+    fn log(&self, level: capture::Level, text: &str) {
+        log(level.into(), text);
+    }
+
+    fn start(&self, shared: Shared, settings: &Settings) -> io::Result<Child> {
+        let settings = settings.clone();
+        // SAFETY: the keeper starts no thread, and the sender uses nothing of the host: it says through its stream what
+        // is to be logged.
+        unsafe { Child::fork(c"siplens sender", |stream| agent::child::run(stream, shared, settings)) }
+    }
 }
 
 impl From<capture::Level> for Level {

@@ -17,6 +17,7 @@ mod examples;
 mod export;
 mod garbage;
 mod interface;
+mod isolation;
 mod kemi;
 mod mask;
 mod modes;

@@ -28,6 +28,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod siplens_agent;
 pub mod sipp;
 pub mod wait;
 
@@ -38,6 +39,7 @@ pub use collector::Collector;
 pub use kamailio::Kamailio;
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Setup};
+pub use siplens_agent::SiplensAgent;
 pub use sipp::{Call, Uas};
 pub use wait::{eventually, wait_until};
 

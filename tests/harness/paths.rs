@@ -15,6 +15,15 @@ pub fn backend_binary() -> Result<PathBuf> {
     existing("SIPLENS_BIN", "target/debug/siplens", "build it with `cargo build -p siplens`")
 }
 
+/// The daemon's binary: `SIPLENS_AGENT_BIN`, else `target/debug/siplens-agent`.
+pub fn agent_binary() -> Result<PathBuf> {
+    existing(
+        "SIPLENS_AGENT_BIN",
+        "target/debug/siplens-agent",
+        "build it with `cargo build -p siplens-agent`",
+    )
+}
+
 /// The folder that holds `siplens.so` for Kamailio: `SIPLENS_MODULE_DIR`, else `build/kamailio`.
 pub fn module_dir() -> Result<PathBuf> {
     let dir = existing("SIPLENS_MODULE_DIR", "build/kamailio", "build it with scripts/build-module")?;

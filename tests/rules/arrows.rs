@@ -11,11 +11,15 @@ use serde_json::Value;
 /// Each package of the workspace with those of the workspace it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("siplens", &["siplens-hep", "siplens-sip"]),
+    ("siplens-agent", &["siplens-boundary", "siplens-capture"]),
     ("siplens-boundary", &[]),
     ("siplens-capture", &["siplens-hep", "siplens-sip"]),
     ("siplens-e2e", &["siplens-hep"]),
     ("siplens-hep", &[]),
-    ("siplens-kamailio-mod", &["siplens-boundary", "siplens-capture", "siplens-kamailio-sys"]),
+    (
+        "siplens-kamailio-mod",
+        &["siplens-agent", "siplens-boundary", "siplens-capture", "siplens-kamailio-sys"],
+    ),
     ("siplens-kamailio-sys", &[]),
     ("siplens-sip", &[]),
 ];

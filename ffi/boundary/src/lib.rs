@@ -5,6 +5,8 @@
 //! - [`HostCell`] is a variable that the host writes and we read.
 //! - [`wall_clock`] is the time of day, cheaply.
 //! - [`map_shared`] is memory that every process forked later has in common.
+//! - [`map_shareable`] is the same for a process that is not the host's, to which [`give`] hands it.
+//! - [`Child`] is a process of ours whose end does not end the host.
 //! - [`with_signals_blocked`] starts threads that leave the host's signals to the host.
 //!
 //! What holds for the whole host (fork model, who frees what) is written once, in `ffi/README.md`.
@@ -15,15 +17,19 @@
 //! ```
 
 mod cell;
+mod child;
 mod clock;
 mod fence;
+mod handover;
 mod mapping;
 mod signals;
 mod view;
 
 pub use cell::HostCell;
+pub use child::{Child, Ended};
 pub use clock::wall_clock;
 pub use fence::{Place, catch_quietly, fence, last_panic};
-pub use mapping::map_shared;
-pub use signals::with_signals_blocked;
+pub use handover::{give, peer, take, wait_readable};
+pub use mapping::{map_received, map_shareable, map_shared};
+pub use signals::{Termination, with_signals_blocked};
 pub use view::bytes;

@@ -14,6 +14,8 @@ use crate::tls::Tls;
 pub struct Settings {
     /// The name of this agent, sent as HEP chunk 0x0013; empty sends none.
     pub agent_name: String,
+    /// The socket at which `siplens-agent` asks for the queues; empty for a sender that the proxy starts itself.
+    pub agent_socket: String,
     /// Sent in clear as HEP chunk 0x000e; empty sends none.
     pub auth_key: String,
     /// What may wait for each collector in the sender, in KiB, 128 to 1048576; as much again may be on its way.
@@ -74,6 +76,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             agent_name: String::new(),
+            agent_socket: String::new(),
             auth_key: String::new(),
             backlog_kib: 8192,
             correlation_header: String::new(),
@@ -111,6 +114,8 @@ pub struct Config {
     pub agent_id: u32,
     /// HEP chunk 0x0013.
     pub agent_name: Option<String>,
+    /// Where `siplens-agent` asks for the queues.
+    pub agent_socket: Option<PathBuf>,
     /// HEP chunk 0x000e.
     pub auth_key: Option<String>,
     /// Whether everything is captured without a call in the script.
@@ -214,6 +219,8 @@ impl Config {
 
     /// Octets of the longest agent name and key.
     pub const MAX_TEXT_BYTES: usize = 255;
+    /// Octets of the longest path of a socket: the system's 107, less what its name has while it is being made.
+    pub const MAX_SOCKET_BYTES: usize = 103;
     /// Octets of the longest text of the mirror.
     pub const MAX_MIRROR_BYTES: usize = CollectorUri::MAX_BYTES - 1;
 
@@ -297,6 +304,18 @@ impl Config {
                 errors.push(ConfigError::Collector { name, value: uri.clone(), reason });
             }
         }
+        let agent_socket = Some(settings.agent_socket).filter(|path| !path.is_empty());
+        if let Some(path) = agent_socket.as_ref() {
+            if path.len() > Self::MAX_SOCKET_BYTES {
+                errors.push(ConfigError::TooLong { name: "agent_socket", limit: Self::MAX_SOCKET_BYTES });
+            } else if !path.starts_with('/') {
+                errors.push(ConfigError::Token {
+                    name: "agent_socket",
+                    value: path.clone(),
+                    expected: "the path of a socket from the root on, such as /run/kamailio/siplens-agent.sock",
+                });
+            }
+        }
         if settings.tls_cert.is_empty() != settings.tls_key.is_empty() {
             errors.push(ConfigError::HalfIdentity);
         }
@@ -366,6 +385,7 @@ impl Config {
         Ok(Self {
             agent_id: natural(hep_capture_id),
             agent_name: Some(settings.agent_name).filter(|name| !name.is_empty()),
+            agent_socket: agent_socket.map(PathBuf::from),
             auth_key: Some(settings.auth_key).filter(|key| !key.is_empty()),
             automatic,
             backlog_bytes: usize::try_from(backlog_kib).unwrap_or_default() * 1024,
@@ -468,6 +488,17 @@ mod tests {
         ] {
             assert_eq!(check(headers, body).unwrap_err().len(), 1, "{headers} {body}");
         }
+    }
+
+    #[test]
+    fn the_agents_socket_is_a_path_from_the_root_on() {
+        let check = |text: &str| {
+            let settings = Settings { agent_socket: text.to_owned(), ..Settings::default() };
+            Config::check(settings).map(|config| config.agent_socket)
+        };
+        assert_eq!(check("/run/agent.sock"), Ok(Some("/run/agent.sock".into())));
+        assert!(check("agent.sock").is_err());
+        assert!(check(&format!("/{}", "x".repeat(103))).is_err());
     }
 
     #[test]

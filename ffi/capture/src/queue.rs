@@ -19,7 +19,18 @@ const WORD: usize = size_of::<u64>();
 struct Ring {
     written: &'static AtomicU64,
     read: &'static AtomicU64,
+    journal: [Entry; 2],
     words: &'static [AtomicU64],
+}
+
+/// How many records the reader had taken when it was at a position.
+///
+/// There are two, written in turn, each before the reader's position is: whenever a reader is killed, one of them is
+/// about the position that stands. So the next reader knows to the record how many were taken.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    position: &'static AtomicU64,
+    taken: &'static AtomicU64,
 }
 
 impl Ring {
@@ -27,7 +38,9 @@ impl Ring {
     fn new(words: &'static [AtomicU64]) -> Option<Self> {
         let (head, words) = words.split_at_checked(RING_HEAD)?;
         words.len().is_power_of_two().then_some(())?;
-        Some(Self { written: head.first()?, read: head.get(2 * LINE)?, words })
+        let entry = |at: usize| Some(Entry { position: head.get(at)?, taken: head.get(at + 1)? });
+        let journal = [entry(2 * LINE + 1)?, entry(2 * LINE + 3)?];
+        Some(Self { written: head.first()?, read: head.get(2 * LINE)?, journal, words })
     }
 
     fn word(&self, position: u64) -> &'static AtomicU64 {
@@ -99,7 +112,7 @@ impl Writer {
 
     fn has_room(&mut self, needed: u64) -> bool {
         let size = self.ring.words.len() as u64;
-        if self.position.wrapping_sub(self.read_seen) + needed <= size {
+        if self.position.wrapping_sub(self.read_seen).wrapping_add(needed) <= size {
             return true;
         }
         self.read_seen = self.ring.read.load(Ordering::Acquire);
@@ -112,6 +125,9 @@ impl Writer {
 pub struct Reader {
     ring: Ring,
     position: u64,
+    taken: u64,
+    /// The entry of the journal that is about the present position.
+    entry: usize,
 }
 
 /// What a look into the queue found.
@@ -130,7 +146,17 @@ impl Reader {
     #[must_use]
     pub fn new(words: &'static [AtomicU64]) -> Option<Self> {
         let ring = Ring::new(words)?;
-        Some(Self { ring, position: ring.read.load(Ordering::Relaxed) })
+        let position = ring.read.load(Ordering::Acquire);
+        let about = |entry: &Entry| entry.position.load(Ordering::Relaxed) == position;
+        let entry = ring.journal.iter().position(about).unwrap_or_default();
+        let taken = ring.journal.get(entry).map_or(0, |entry| entry.taken.load(Ordering::Relaxed));
+        Some(Self { ring, position, taken, entry })
+    }
+
+    /// Records taken so far, by this reader and by those before it.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Copies the oldest record into `record`, which is cleared first, and frees its place.
@@ -145,7 +171,7 @@ impl Reader {
         let needed = words(head, rest) as u64;
         if head + rest > MAX_RECORD_BYTES || needed > available || available > self.ring.words.len() as u64 {
             // Where the next record starts is unknown; the writer's position is the next sure boundary.
-            self.release(written);
+            self.release(written, 0);
             return Taken::Damaged;
         }
         let (until_end, from_start) = self.ring.around(self.position.wrapping_add(1));
@@ -157,12 +183,18 @@ impl Reader {
             }
             record.truncate(end);
         }
-        self.release(self.position.wrapping_add(needed));
+        self.release(self.position.wrapping_add(needed), 1);
         Taken::Record(slot)
     }
 
-    fn release(&mut self, position: u64) {
+    fn release(&mut self, position: u64, records: u64) {
         self.position = position;
+        self.taken = self.taken.wrapping_add(records);
+        self.entry ^= 1;
+        if let Some(entry) = self.ring.journal.get(self.entry) {
+            entry.taken.store(self.taken, Ordering::Relaxed);
+            entry.position.store(position, Ordering::Relaxed);
+        }
         self.ring.read.store(position, Ordering::Release);
     }
 }

@@ -4,6 +4,8 @@
 //! queues; each collector has a lane, a bounded backlog with a thread that sends. A collector that is down or slow
 //! fills its own backlog and costs the others nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -86,6 +88,42 @@ pub enum Level {
     Warning,
 }
 
+/// How long a sender that is to empty the queues looks at empty ones.
+const LAST_MESSAGES: Duration = Duration::from_millis(300);
+
+/// What a sender is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Order {
+    /// Take messages out of the queues and send them.
+    Work,
+    /// The host has gone: take what is left in the queues, send it, and end.
+    EmptyQueues,
+    /// Another sender will come: leave the queues alone, send what was taken, and end.
+    LeaveQueues,
+}
+
+/// How a [`Sender`] that runs in another thread is told what to do; copies refer to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Orders(Arc<AtomicU8>);
+
+impl Orders {
+    /// What was ordered last; at first to work.
+    #[must_use]
+    pub fn get(&self) -> Order {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Order::EmptyQueues,
+            2 => Order::LeaveQueues,
+            _ => Order::Work,
+        }
+    }
+
+    /// Orders something else.
+    pub fn set(&self, order: Order) {
+        self.0.store(order as u8, Ordering::Relaxed);
+    }
+}
+
 /// Where lanes put their events. Bounded; what does not fit is lost, because log lines matter less than messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Events(SyncSender<Event>);
@@ -135,12 +173,24 @@ impl Sender {
         Self { tls, ..self }
     }
 
-    /// Drains for ever. Returns only if it panics, which the caller must fence.
-    pub fn run(&mut self) -> ! {
+    /// Drains until it is ordered to end, and then until what has to be sent is sent. It may panic, which the caller
+    /// must fence.
+    pub fn run(&mut self, orders: &Orders) {
         let mut pause = self.limits.poll_least;
+        let mut ending: Option<Instant> = None;
         loop {
-            let moved = self.turn();
-            self.report(Instant::now());
+            let order = orders.get();
+            let moved = if order == Order::LeaveQueues { 0 } else { self.turn() };
+            let now = Instant::now();
+            self.report(now);
+            if order != Order::Work {
+                let since = *ending.get_or_insert(now);
+                // Processes of the host that are still ending may have a last message.
+                let waited = order == Order::LeaveQueues || now.duration_since(since) >= LAST_MESSAGES;
+                if moved == 0 && waited && self.shared.in_sender() == 0 {
+                    return;
+                }
+            }
             pause = next_pause(pause, moved, &self.limits);
             std::thread::sleep(pause);
         }
@@ -214,6 +264,7 @@ impl Sender {
             self.tend(slot);
         }
         let counters = if slot < COLLECTORS { self.shared.collector_counters(slot) } else { return };
+        counters.add(Tally::Given, 1);
         match self.lanes.get(slot).and_then(Option::as_ref) {
             Some(lane) if lane.put(&self.record) => {}
             Some(_) => counters.add(Tally::BacklogFull, 1),
@@ -233,6 +284,7 @@ impl Sender {
             ("queue full", lost(|stats| stats.dropped.ring_full)),
             ("backlog full", lost(|stats| stats.dropped.backlog_full)),
             ("send failed", lost(|stats| stats.dropped.send_failed)),
+            ("sender lost", lost(|stats| stats.dropped.sender_lost)),
             ("refused", lost(|stats| stats.dropped.refused)),
             ("panicked", lost(|stats| stats.dropped.panicked)),
         ]

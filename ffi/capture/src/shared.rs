@@ -2,14 +2,14 @@
 
 use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::baseline::{Baseline, Busy};
 use crate::collector::CollectorUri;
-use crate::layout::{COLLECTORS, LINE, Layout};
+use crate::layout::{AttachError, COLLECTORS, LINE, Layout};
 use crate::queue::{Reader, Writer};
 use crate::sessions::Sessions;
-use crate::stats::{CollectorCounters, ProcessCounters, Stats, Totals};
+use crate::stats::{self, CollectorCounters, ProcessCounters, Stats, Totals};
 use crate::trace_filter::Table;
 
 /// A handle on the shared memory; copies refer to the same.
@@ -99,6 +99,10 @@ const FILTERS_CLAIM: usize = LINE + 2;
 const FILTERS_SERIAL: usize = LINE + 3;
 const FILTERS_NUMBER: usize = LINE + 4;
 const SENDER_SEEN: usize = 2 * LINE;
+const SENDER_PID: usize = 2 * LINE + 1;
+const SENDER_STARTS: usize = 2 * LINE + 2;
+const SENDER_LOST: usize = 2 * LINE + 3;
+// The fourth line describes the memory; see `layout`.
 
 /// Bits of the word that says whether messages may have to be looked at: 0 while no session was ever opened and no
 /// trace filter is active.
@@ -134,10 +138,33 @@ impl Shared {
     #[must_use]
     pub fn new(words: &'static [AtomicU64], layout: Layout, enabled: bool) -> Option<Self> {
         (layout.words()? == words.len()).then_some(())?;
-        let seed = Box::leak(Box::new(RandomState::new()));
-        let shared = Self { words, layout, seed, started: Instant::now() };
+        layout.describe(words);
+        let shared = Self::on(words, layout, Instant::now());
         shared.set_enabled(enabled);
         Some(shared)
+    }
+
+    /// Attaches to memory that another program took into use `age` ago, as a sender: it must not
+    /// [`offer`](crate::Agent::offer).
+    ///
+    /// What stands in the memory is not trusted: whatever is in it, nothing here panics or reads outside of it.
+    ///
+    /// # Errors
+    /// [`AttachError`] if the memory is not what [`new`](Self::new) made.
+    pub fn attach(words: &'static [AtomicU64], age: Duration) -> Result<Self, AttachError> {
+        let layout = Layout::described(words)?;
+        let now = Instant::now();
+        Ok(Self::on(words, layout, now.checked_sub(age).unwrap_or(now)))
+    }
+
+    fn on(words: &'static [AtomicU64], layout: Layout, started: Instant) -> Self {
+        Self { words, layout, seed: Box::leak(Box::new(RandomState::new())), started }
+    }
+
+    /// For how long this memory has been in use.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// How the memory is divided.
@@ -331,6 +358,42 @@ impl Shared {
         self.head(STRAY_OFFERS).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that the process with this id is the sender from now on.
+    pub fn sender_began(&self, pid: u32) {
+        self.head(SENDER_PID).store(pid.into(), Ordering::Relaxed);
+        self.head(SENDER_STARTS).fetch_add(1, Ordering::Relaxed);
+        self.note_sender();
+    }
+
+    /// Notes that the sender's process has ended, and books what it had as lost; answers how many messages that were.
+    ///
+    /// Must not be called while it can still send.
+    pub fn sender_ended(&self) -> u64 {
+        self.head(SENDER_PID).store(0, Ordering::Relaxed);
+        let mirror = self.mirror();
+        let settled = (0..COLLECTORS).map(|slot| {
+            let counters = self.collector_counters(slot);
+            counters.lose();
+            if mirror == Some(slot) { 0 } else { counters.settled() }
+        });
+        let settled = stats::total(settled);
+        let taken = stats::total(self.readers().iter().map(Reader::taken));
+        let lost = taken.saturating_sub(settled);
+        lost.saturating_sub(self.head(SENDER_LOST).swap(lost, Ordering::Relaxed))
+    }
+
+    /// Seconds since the sender was last seen at work; none if it never was.
+    #[must_use]
+    pub fn sender_silence(&self) -> Option<u64> {
+        let seen = self.head(SENDER_SEEN).load(Ordering::Relaxed);
+        (seen != 0).then(|| self.seconds().saturating_sub(seen))
+    }
+
+    /// Messages that the sender has taken out of the queues and not yet got rid of, copies included.
+    pub(crate) fn in_sender(&self) -> u64 {
+        stats::total((0..COLLECTORS).map(|slot| self.collector_counters(slot).in_sender()))
+    }
+
     pub(crate) fn count_damage(&self) {
         self.head(DAMAGES).fetch_add(1, Ordering::Relaxed);
     }
@@ -369,6 +432,8 @@ impl Shared {
         });
         Stats {
             enabled: self.is_enabled(),
+            sender_pid: self.head(SENDER_PID).load(Ordering::Relaxed),
+            sender_starts: self.head(SENDER_STARTS).load(Ordering::Relaxed),
             collectors: collectors.collect(),
             ..since.stats(totals.in_queue(mirror), mirror)
         }
@@ -377,7 +442,8 @@ impl Shared {
     fn totals(&self) -> Totals {
         let collectors = (0..COLLECTORS).map(|slot| self.collector_counters(slot));
         let processes = (0..self.layout.processes).filter_map(|process| self.process_counters(process));
-        Totals::read(collectors, processes, self.head(STRAY_OFFERS), self.head(DAMAGES))
+        let singles = [STRAY_OFFERS, DAMAGES, SENDER_LOST].map(|word| self.head(word));
+        Totals::read(collectors, processes, singles)
     }
 
     fn baseline(&self) -> Baseline {
@@ -396,14 +462,13 @@ impl Shared {
         let (sessions, session_room) =
             self.sessions().map(|sessions| sessions.occupancy(now)).unwrap_or_default();
         let processes = (0..self.layout.processes).filter_map(|process| self.process_counters(process));
-        let seen = self.head(SENDER_SEEN).load(Ordering::Relaxed);
         Status {
             enabled: self.is_enabled(),
             sessions,
             session_room,
             processes: self.layout.processes,
             capturing: processes.filter(ProcessCounters::are_used).count(),
-            sender_silence: (seen != 0).then(|| now.saturating_sub(seen)),
+            sender_silence: self.sender_silence(),
             filters: self.trace_filters().len(),
             filter_room: self.layout.filters,
             uptime: now - 1,

@@ -33,6 +33,10 @@ pub struct Stats {
     pub not_followed: u64,
     /// Times that a queue's content made no sense. Anything but 0 is a defect.
     pub queue_damages: u64,
+    /// The sender's process; 0 when there is none, and messages wait in the queues.
+    pub sender_pid: u64,
+    /// Times that a sender began: 1 if none ever died.
+    pub sender_starts: u64,
     /// By collector, in the order in which they were first used.
     pub collectors: Vec<CollectorStats>,
 }
@@ -50,13 +54,23 @@ pub struct Dropped {
     pub ring_full: u64,
     /// The network did not take it.
     pub send_failed: u64,
+    /// The sender died while it had it. A few of these may have reached the collector.
+    pub sender_lost: u64,
 }
 
 impl Dropped {
     /// All causes together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.backlog_full + self.panicked + self.refused + self.ring_full + self.send_failed
+        let causes = [
+            self.backlog_full,
+            self.panicked,
+            self.refused,
+            self.ring_full,
+            self.send_failed,
+            self.sender_lost,
+        ];
+        total(causes)
     }
 }
 
@@ -79,6 +93,8 @@ pub struct CollectorStats {
     pub backlog_full: u64,
     /// Lost because the network did not take them.
     pub send_failed: u64,
+    /// Lost because the sender died while it had them.
+    pub sender_lost: u64,
     /// Messages waiting in the sender.
     pub backlog: u64,
     /// Times a connection (for UDP: a socket) was made.
@@ -140,7 +156,7 @@ impl ProcessCounters {
     /// One more. With one writer, load and store do what a locked addition would, without its price.
     pub fn add(&self, count: Count) {
         let word = &self.0[count as usize];
-        word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     fn load(&self, count: usize) -> u64 {
@@ -163,6 +179,9 @@ pub(crate) enum Tally {
     SendFailed,
     Connects,
     Refusals,
+    /// Messages that the sender had for this collector, whatever became of them.
+    Given,
+    SenderLost,
     Backlog,
     Link,
     Active,
@@ -198,6 +217,24 @@ impl CollectorCounters {
 
     fn load(&self, tally: Tally) -> u64 {
         self.0[tally as usize].load(Ordering::Relaxed)
+    }
+
+    /// Messages of which it is known what became of them.
+    pub fn settled(&self) -> u64 {
+        total([Tally::Sent, Tally::BacklogFull, Tally::SendFailed].map(|tally| self.load(tally)))
+    }
+
+    /// Messages that the sender has at this moment, if it is still there.
+    pub fn in_sender(&self) -> u64 {
+        let settled = self.settled();
+        self.load(Tally::Given).saturating_sub(settled.saturating_add(self.load(Tally::SenderLost)))
+    }
+
+    /// Books what the sender had as lost with it.
+    pub fn lose(&self) {
+        self.add(Tally::SenderLost, self.in_sender());
+        self.set(Tally::Backlog, 0);
+        self.set_link(LinkState::Idle);
     }
 
     /// Keeps what went wrong at the second `now`. Only the collector's own thread may call it.
@@ -244,10 +281,17 @@ impl CollectorCounters {
     }
 }
 
-/// Words of [`Totals`].
-pub(crate) const TOTALS: usize = COUNTS + 2 + COLLECTORS * TALLIES;
+/// A sum that does not overflow, whatever stands in the shared memory.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
 
-/// Every counter that only grows, summed over the processes: counts, strays, damages, then the tallies by slot.
+/// Counters of which there is one each: strays, damages, what was lost with a sender.
+pub(crate) const SINGLES: usize = 3;
+/// Words of [`Totals`].
+pub(crate) const TOTALS: usize = COUNTS + SINGLES + COLLECTORS * TALLIES;
+
+/// Every counter that only grows, summed over the processes: counts, the single ones, then the tallies by slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Totals([u64; TOTALS]);
 
@@ -263,21 +307,24 @@ impl Totals {
     pub fn read(
         collectors: impl Iterator<Item = CollectorCounters>,
         processes: impl Iterator<Item = ProcessCounters>,
-        strays: &AtomicU64,
-        damages: &AtomicU64,
+        singles: [&AtomicU64; SINGLES],
     ) -> Self {
         let mut totals = [0; TOTALS];
-        let (of_processes, of_collectors) = totals.split_at_mut(COUNTS + 2);
+        let (of_processes, of_collectors) = totals.split_at_mut(COUNTS + SINGLES);
         // What leaves the queues is read before what enters them, so that the difference is never negative.
         for (to, from) in of_collectors.as_chunks_mut::<TALLIES>().0.iter_mut().zip(collectors) {
             to.iter_mut().zip(from.0).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
         }
+        let singles = singles.map(|word| word.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         let (counts, others) = of_processes.split_at_mut(COUNTS);
         for process in processes {
-            counts.iter_mut().enumerate().for_each(|(count, to)| *to += process.load(count));
+            counts
+                .iter_mut()
+                .enumerate()
+                .for_each(|(count, to)| *to = to.saturating_add(process.load(count)));
         }
-        others.copy_from_slice(&[strays, damages].map(|word| word.load(Ordering::Relaxed)));
+        others.copy_from_slice(&singles);
         Self(totals)
     }
 
@@ -294,38 +341,45 @@ impl Totals {
         self.0[count as usize]
     }
 
+    fn singles(&self) -> [u64; SINGLES] {
+        let singles = self.0.get(COUNTS..).and_then(<[u64]>::first_chunk);
+        singles.copied().unwrap_or_default()
+    }
+
     fn tally(&self, slot: usize, tally: Tally) -> u64 {
-        self.0.get(COUNTS + 2 + slot * TALLIES + tally as usize).copied().unwrap_or_default()
+        self.0.get(COUNTS + SINGLES + slot * TALLIES + tally as usize).copied().unwrap_or_default()
     }
 
     /// The sum over all collectors but the mirror, whose messages are copies.
     fn tallies(&self, tally: Tally, mirror: Option<usize>) -> u64 {
-        (0..COLLECTORS).filter(|&slot| mirror != Some(slot)).map(|slot| self.tally(slot, tally)).sum()
+        total((0..COLLECTORS).filter(|&slot| mirror != Some(slot)).map(|slot| self.tally(slot, tally)))
     }
 
     /// Messages on their way. To be asked of what was counted since the start: what is on its way does not begin anew
     /// with the counters.
     pub fn in_queue(&self, mirror: Option<usize>) -> u64 {
         let left = [Tally::Sent, Tally::BacklogFull, Tally::SendFailed];
-        let left: u64 = left.into_iter().map(|tally| self.tallies(tally, mirror)).sum();
-        self.count(Count::Queued).saturating_sub(left)
+        let left = total(left.into_iter().map(|tally| self.tallies(tally, mirror)));
+        let [_, _, lost] = self.singles();
+        self.count(Count::Queued).saturating_sub(left.saturating_add(lost))
     }
 
     /// The statistics of these counters, but for the collectors. What is on its way counts as offered: so the sum is
     /// right whenever the counters began.
     pub fn stats(&self, in_queue: u64, mirror: Option<usize>) -> Stats {
-        let [strays, damages] = [self.0[COUNTS], self.0[COUNTS + 1]];
+        let [strays, damages, sender_lost] = self.singles();
         let dropped = Dropped {
             backlog_full: self.tallies(Tally::BacklogFull, mirror),
             panicked: self.count(Count::Panicked),
             // A process without a queue refuses all it sees.
-            refused: self.count(Count::Refused) + strays,
+            refused: self.count(Count::Refused).saturating_add(strays),
             ring_full: self.count(Count::RingFull),
             send_failed: self.tallies(Tally::SendFailed, mirror),
+            sender_lost,
         };
         let (filtered, sent) = (self.count(Count::Filtered), self.tallies(Tally::Sent, mirror));
         Stats {
-            offered: filtered + dropped.total() + sent + in_queue,
+            offered: total([filtered, dropped.total(), sent, in_queue]),
             filtered,
             dropped,
             sent,
@@ -363,6 +417,7 @@ impl Totals {
             sent_bytes: self.tally(slot, Tally::SentBytes),
             backlog_full: self.tally(slot, Tally::BacklogFull),
             send_failed: self.tally(slot, Tally::SendFailed),
+            sender_lost: self.tally(slot, Tally::SenderLost),
             backlog: counters.load(Tally::Backlog),
             connects: self.tally(slot, Tally::Connects),
             refusals: self.tally(slot, Tally::Refusals),
