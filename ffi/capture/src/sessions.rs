@@ -237,13 +237,19 @@ impl Sessions {
         let entry = self.entry(index);
         entry[KEY].store(key, Ordering::Relaxed);
         entry[EXPIRY].store(life.word(), Ordering::Relaxed);
-        entry[META].store((id.len() as u64) << 8 | u64::from(collector), Ordering::Relaxed);
-        for (word, chunk) in entry[TEXT..].iter().zip(id.chunks(WORD)) {
+        let meta = (id.len() as u64) << 8 | u64::from(collector);
+        entry[META].store(meta, Ordering::Relaxed);
+        let text = id.chunks(WORD).map(|chunk| {
             let mut bytes = [0; WORD];
             bytes[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+            u64::from_ne_bytes(bytes)
+        });
+        for (word, value) in entry[TEXT..].iter().zip(text.clone()) {
+            word.store(value, Ordering::Relaxed);
         }
-        entry[CHECK].store(self.sum(index), Ordering::Relaxed);
+        // Of what was meant, not of what stands there: should a writer that was taken for dead write on, the sum of
+        // what both leave is wrong.
+        entry[CHECK].store(checksum([key, meta].into_iter().chain(text)), Ordering::Relaxed);
         self.keys[index].store(key, Ordering::Release);
     }
 
