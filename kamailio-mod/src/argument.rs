@@ -117,6 +117,7 @@ pub unsafe fn value<'v>(msg: *mut sip_msg, parameter: *mut c_char) -> Option<&'v
 ///
 /// # Safety
 /// As for [`value`], but for the time that the value may be used.
+#[inline(always)]
 pub unsafe fn kept<'v>(msg: *mut sip_msg, parameter: *mut c_char, copy: &'v mut Vec<u8>) -> Option<&'v [u8]> {
     // SAFETY: the caller's promise.
     let value = unsafe { value(msg, parameter) }?;
