@@ -140,15 +140,22 @@ fn run_trace(msg: *mut sip_msg, uri: Argument, id: Argument, mode: Argument) -> 
         let scope = calls::scope(mode.unwrap_or_default())?;
         // SAFETY: as above; what the host may overwrite is copied.
         let collector = unsafe { kept(msg, uri, &mut room.collector) };
-        // SAFETY: as above; something is evaluated after it only if it has no value, or by event_route[siplens:msg].
-        let correlation = match event_route::exists() {
-            // SAFETY: as above.
-            false => unsafe { value(msg, id) },
-            // SAFETY: as above; what the route may overwrite is copied.
-            true => unsafe { kept(msg, id, &mut room.correlation) },
-        };
+        // SAFETY: as above; what is evaluated after it is a template, only if it has no value, or what
+        // event_route[siplens:msg] says, for which it is copied.
+        let mut correlation = unsafe { value(msg, id) };
+        if event_route::exists() {
+            correlation = copied(correlation, &mut room.correlation);
+        }
         Ok(Trace { scope, collector, correlation })
     })
+}
+
+/// The value at a place where nothing that the host evaluates can reach it.
+#[cold]
+fn copied<'v>(value: Option<&[u8]>, copy: &'v mut Vec<u8>) -> Option<&'v [u8]> {
+    copy.clear();
+    copy.extend_from_slice(value?);
+    Some(copy)
 }
 
 fn run_text(

@@ -25,22 +25,27 @@ fn request() -> Vec<u8> {
 fn offer(criterion: &mut Criterion) {
     /// Messages between two emptyings of the queue, which holds some 6000.
     const BATCH: u64 = 4000;
-    let config = Config::check(Settings::default()).unwrap();
+    let settings =
+        |mask_headers: &str| Settings { mask_headers: mask_headers.to_owned(), ..Settings::default() };
+    let config = Config::check(settings("")).unwrap();
     let layout = Layout::new(1, config.ring_size_kib);
     let words = (0..layout.words().unwrap()).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak();
     let shared = Shared::new(words, layout, true).unwrap();
-    let mut agent = Agent::new(shared, 0, &config).unwrap();
     let mut queues = readers(shared);
     let mut record = Vec::new();
     let raw = request();
 
     let mut group = criterion.benchmark_group("offer");
-    for (name, correlation, on) in [
-        ("given id", Some(&b"our-session-id"[..]), true),
-        ("call-id", None, true),
-        ("switched off", None, false),
+    for (name, correlation, on, mask) in [
+        ("given id", Some(&b"our-session-id"[..]), true, ""),
+        ("nothing to mask", Some(&b"our-session-id"[..]), true, "Authorization"),
+        ("masked", Some(&b"our-session-id"[..]), true, "X-Filler"),
+        ("call-id", None, true, ""),
+        ("switched off", None, false, ""),
     ] {
         shared.set_enabled(on);
+        let config = Config::check(settings(mask)).unwrap();
+        let mut agent = Agent::new(shared, 0, &config).unwrap();
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let mut spent = Duration::ZERO;
@@ -72,17 +77,22 @@ fn offer(criterion: &mut Criterion) {
     assert_eq!(shared.stats().dropped.total(), 0, "the queue was emptied often enough");
 }
 
-/// What the host's events cost: a message of a session, one of no session, and one while nothing is followed.
+/// What the host's events cost: a message of a session, one of no session, one while nothing is followed, and one that
+/// none of four trace filters matches.
 fn observe(criterion: &mut Criterion) {
     const BATCH: u64 = 4000;
     let config = Config::check(Settings::default()).unwrap();
     let raw = request();
     let other = String::from_utf8(raw.clone()).unwrap().replace("1-4242@", "2-4242@").into_bytes();
     let mut group = criterion.benchmark_group("observe");
-    for (name, opened, seen) in
-        [("of a session", true, &raw), ("of none", true, &other), ("nothing followed", false, &raw)]
-    {
-        let layout = Layout::new(1, config.ring_size_kib).with_sessions(config.sessions);
+    for (name, opened, filters, seen) in [
+        ("of a session", true, 0, &raw),
+        ("of none", true, 0, &other),
+        ("nothing followed", false, 0, &raw),
+        ("four filters", false, 4, &raw),
+    ] {
+        let layout =
+            Layout::new(1, config.ring_size_kib).with_sessions(config.sessions).with_filters(filters);
         let words = (0..layout.words().unwrap()).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak();
         let shared = Shared::new(words, layout, true).unwrap();
         let mut agent = Agent::new(shared, 0, &config).unwrap();
@@ -103,6 +113,10 @@ fn observe(criterion: &mut Criterion) {
                 template: None,
             };
             agent.follow(&offer, Scope::Dialog, &mut Delivered::default()).unwrap();
+        }
+        for number in 0..filters {
+            let words = [format!("caller=c{number}"), "collector=sip:127.0.0.1:9060".to_owned()];
+            shared.add_trace_filter(words.iter().map(String::as_bytes), &config).unwrap();
         }
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {

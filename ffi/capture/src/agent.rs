@@ -47,6 +47,8 @@ pub struct Agent {
     filters: Filters,
     mask: Option<Box<Mask>>,
     drops: Option<fn(&Message<'_>) -> bool>,
+    /// Whether a message may have to be masked or dropped.
+    guarded: bool,
     lifetimes: Lifetimes,
     automatic: bool,
     scripted: bool,
@@ -183,6 +185,7 @@ impl Agent {
             filters: Filters::new(shared),
             mask: Mask::new(config).map(Box::new),
             drops: None,
+            guarded: config.masks(),
             lifetimes: Lifetimes {
                 transaction: config.transaction_expires.into(),
                 dialog: config.dialog_expires.into(),
@@ -199,7 +202,7 @@ impl Agent {
     /// Lets the host have the last word on each message: it answers whether to drop it, and changes nothing.
     #[must_use]
     pub fn dropping(self, drops: Option<fn(&Message<'_>) -> bool>) -> Self {
-        Self { drops, ..self }
+        Self { drops, guarded: self.guarded || drops.is_some(), ..self }
     }
 
     /// Takes one message: filter, collector, correlation, HEP, queue. Never waits.
@@ -236,7 +239,11 @@ impl Agent {
             return self.follow_parsed(offer, scope, slot, delivered);
         }
         let chosen = offer.correlation.filter(|id| !id.is_empty()).or(offer.template);
-        self.send(slot, &offer.message, None, chosen, delivered)?;
+        if self.guarded {
+            self.send::<true>(slot, &offer.message, None, chosen, delivered)?;
+        } else {
+            self.send::<false>(slot, &offer.message, None, chosen, delivered)?;
+        }
         Ok(Followed::Yes)
     }
 
@@ -261,7 +268,7 @@ impl Agent {
         .chosen();
         let followed = self.open(scope, facts.as_ref().zip(keys), slot, chosen);
         let method = facts.and_then(|facts| facts.method());
-        self.send(slot, &offer.message, method, chosen, delivered)?;
+        self.send::<true>(slot, &offer.message, method, chosen, delivered)?;
         Ok(followed)
     }
 
@@ -296,7 +303,7 @@ impl Agent {
             }
             (None, None) => return Ok(()),
         };
-        self.send(slot, message, facts.method(), chosen, delivered)
+        self.send::<true>(slot, message, facts.method(), chosen, delivered)
     }
 
     /// Opens the session of a message that matches a trace filter, for a host that will show it to
@@ -410,8 +417,9 @@ impl Agent {
     }
 
     /// Puts a message into the queue, if its method and its ends are wanted and the collector has not got it yet.
+    /// Unless `GUARDED`, nothing may have to be masked or dropped: see `guarded`.
     #[inline]
-    fn send(
+    fn send<const GUARDED: bool>(
         &mut self,
         slot: u8,
         message: &Message<'_>,
@@ -422,13 +430,13 @@ impl Agent {
         let wanted = filter::wants_method(&self.methods, method)
             && filter::wants_ends(&self.networks, message)
             && delivered.first_time(slot)
-            && self.drops.is_none_or(|drops| !drops(message));
+            && !(GUARDED && self.drops.is_some_and(|drops| drops(message)));
         if !wanted {
             self.counters.add(Count::Filtered);
             return Ok(());
         }
         let id = correlation_id(correlation, message.raw);
-        self.queue(Payload::Sip, slot, message, id)
+        self.queue::<GUARDED>(Payload::Sip, slot, message, id)
     }
 
     /// The slot of a collector; known ones are found without touching shared memory.
@@ -445,8 +453,8 @@ impl Agent {
     }
 
     /// Puts a packet into the queue and counts it; shortens the payload if HEP has no room for it.
-    #[inline(always)]
-    fn queue(
+    #[inline]
+    fn queue<const GUARDED: bool>(
         &mut self,
         payload: Payload,
         slot: u8,
@@ -466,9 +474,9 @@ impl Agent {
             self.counters.add(Count::Truncated);
         }
         let (template, raw) = match (payload, &mut self.mask) {
-            (Payload::Sip, None) => (&mut self.template, raw),
-            (Payload::Sip, Some(mask)) => (&mut self.template, masked(mask, self.counters, raw)),
             (Payload::Log, _) => (&mut self.log_template, raw),
+            (Payload::Sip, Some(mask)) if GUARDED => (&mut self.template, masked(mask, self.counters, raw)),
+            (Payload::Sip, _) => (&mut self.template, raw),
         };
         let Ok(head) = template.head(&seen, raw.len()) else {
             self.counters.add(Count::Refused);

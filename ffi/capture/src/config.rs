@@ -217,6 +217,12 @@ impl Config {
             || self.tls.server_name.is_some()
     }
 
+    /// Whether something is made unreadable before it leaves.
+    #[must_use]
+    pub fn masks(&self) -> bool {
+        !self.mask_headers.is_empty() || self.mask_body.is_any()
+    }
+
     /// Octets of the longest agent name and key.
     pub const MAX_TEXT_BYTES: usize = 255;
     /// Octets of the longest path of a socket: the system's 107, less what its name has while it is being made.

@@ -51,9 +51,11 @@ fn is(name: &[u8], other: &str) -> bool {
 impl Mask {
     /// `None` if nothing is to be masked.
     pub fn new(config: &Config) -> Option<Self> {
-        let (headers, body) = (config.mask_headers.clone(), config.mask_body.clone());
-        let copy = Vec::with_capacity(4096);
-        (!headers.is_empty() || body.is_any()).then_some(Self { headers, body, copy })
+        config.masks().then(|| Self {
+            headers: config.mask_headers.clone(),
+            body: config.mask_body.clone(),
+            copy: Vec::with_capacity(4096),
+        })
     }
 
     /// The message with everything masked that is to be; `None` if there is nothing of that in it.
@@ -118,7 +120,7 @@ impl BodyMask {
         sensible.then_some(mask)
     }
 
-    fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         self.all || !self.types.is_empty()
     }
 

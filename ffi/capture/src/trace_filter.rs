@@ -7,6 +7,8 @@
 mod rule;
 mod table;
 
+use std::cell::LazyCell;
+
 use thiserror::Error;
 
 use crate::claim::Claim;
@@ -15,8 +17,8 @@ use crate::message::Message;
 use crate::sessions::{Facts, MAX_SESSION_ID_BYTES};
 use crate::shared::Shared;
 
-use rule::Rule;
 pub use rule::RuleError;
+use rule::{Parties, Rule};
 use table::Entry;
 pub(crate) use table::Table;
 
@@ -188,7 +190,9 @@ impl Filters {
             shared.retire_filters(serial);
             return None;
         }
-        let found = live.find(|active| active.rule.matches(message, facts))?;
+        // Read once for all filters, and only if one of them asks.
+        let parties = LazyCell::new(|| Parties::of(&facts.message));
+        let found = live.find(|active| active.rule.matches(message, facts, || *parties))?;
         self.table.count_match(found.index, found.number);
         let id = found.rule.id.as_deref().unwrap_or_default();
         let mut copy = Match { collector: found.slot, id: [0; MAX_SESSION_ID_BYTES], id_len: id.len() };

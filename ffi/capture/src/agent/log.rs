@@ -35,7 +35,7 @@ impl Agent {
             template: offer.template,
         }
         .chosen();
-        self.queue(Payload::Log, slot, &offer.message, correlation_id(chosen, about))
+        self.queue::<false>(Payload::Log, slot, &offer.message, correlation_id(chosen, about))
     }
 
     /// Takes a text that the script has made: as a message if it is SIP, else as a line about the message `about`.

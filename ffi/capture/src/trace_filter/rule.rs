@@ -1,6 +1,6 @@
 //! What a trace filter asks for, and whether a message is it.
 
-use sip::{Message as Sip, StartLine, uri_host, uri_user};
+use sip::{Message as Sip, Party, StartLine, uri_host, uri_user};
 use thiserror::Error;
 
 use crate::collector::{UriError, collectors};
@@ -130,11 +130,14 @@ impl Rule {
         Ok((rule, text, duration.unwrap_or(DEFAULT_SECONDS)))
     }
 
-    /// Whether this message begins what is to be captured. Who calls whom is said by a request outside a dialog:
-    /// inside, the called side's requests have both the other way round.
-    pub fn matches(&self, message: &Message<'_>, facts: &Facts<'_>) -> bool {
-        let sip = &facts.message;
-        let by_call_id = |call_id: &[u8]| sip.call_id() == Some(call_id);
+    /// Whether this message begins what is to be captured. `parties` are asked for only if the rule names one.
+    pub fn matches<'m>(
+        &self,
+        message: &Message<'_>,
+        facts: &Facts<'_>,
+        parties: impl FnOnce() -> Option<Parties<'m>>,
+    ) -> bool {
+        let by_call_id = |call_id: &[u8]| facts.message.call_id() == Some(call_id);
         let by_ends = |network: &Network| {
             [message.source, message.destination].into_iter().flatten().any(|end| network.contains(end))
         };
@@ -143,19 +146,37 @@ impl Rule {
         self.call_id.as_deref().is_none_or(by_call_id)
             && self.network.as_ref().is_none_or(by_ends)
             && self.method.as_deref().is_none_or(by_method)
-            && (self.caller.is_none() && self.callee.is_none() || self.matches_parties(sip))
+            && (self.caller.is_none() && self.callee.is_none()
+                || parties().is_some_and(|parties| self.matches_parties(&parties)))
     }
 
-    fn matches_parties(&self, sip: &Sip<'_>) -> bool {
-        let StartLine::Request { uri, .. } = sip.start() else { return false };
-        let to = sip.to();
-        if to.is_some_and(|to| to.tag.is_some()) {
-            return false;
-        }
-        let by_from = |who: &Who| sip.from().is_some_and(|from| who.is(from.user, from.host));
-        let by_target =
-            |who: &Who| to.is_some_and(|to| who.is(to.user, to.host)) || who.is(uri_user(uri), uri_host(uri));
-        self.caller.as_ref().is_none_or(by_from) && self.callee.as_ref().is_none_or(by_target)
+    fn matches_parties(&self, parties: &Parties<'_>) -> bool {
+        let Parties { caller, callee, target } = parties;
+        let by_caller = |who: &Who| caller.is_some_and(|caller| who.is(caller.user, caller.host));
+        let by_callee = |who: &Who| {
+            callee.is_some_and(|callee| who.is(callee.user, callee.host))
+                || who.is(uri_user(target), uri_host(target))
+        };
+        self.caller.as_ref().is_none_or(by_caller) && self.callee.as_ref().is_none_or(by_callee)
+    }
+}
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Parties<'m> {
+    caller: Option<Party<'m>>,
+    callee: Option<Party<'m>>,
+    /// The request URI.
+    target: &'m [u8],
+}
+
+impl<'m> Parties<'m> {
+    /// Said by a request outside a dialog: inside, the called side's requests have both the other way round.
+    pub fn of(sip: &Sip<'m>) -> Option<Self> {
+        let StartLine::Request { uri: target, .. } = sip.start() else { return None };
+        let callee = sip.to();
+        let outside = callee.is_none_or(|callee| callee.tag.is_none());
+        outside.then(|| Self { caller: sip.from(), callee, target })
     }
 }
 
@@ -208,7 +229,8 @@ mod tests {
             transport: Transport::Udp,
             captured_at: crate::now(),
         };
-        parse(filter).unwrap().matches(&message, &Facts::of(message.raw).unwrap())
+        let facts = Facts::of(message.raw).unwrap();
+        parse(filter).unwrap().matches(&message, &facts, || Parties::of(&facts.message))
     }
 
     fn invite(headers: &str) -> String {
