@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 use kamailio_sys::{pv_spec_t, sip_msg, str_};
 
@@ -28,6 +29,10 @@ enum Kind {
     /// One pseudo-variable and nothing else.
     Variable(*mut pv_spec_t),
 }
+
+/// Addresses of what the script's arguments became. The host forgets its own pointers when it ends, and frees nothing:
+/// this keeps what belongs to the script from looking like a leak.
+static OF_SCRIPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
 /// Whether the text has its value already. Pseudo-variables and selects have theirs only later.
 pub fn is_literal(text: &[u8]) -> bool {
@@ -59,6 +64,10 @@ pub unsafe fn prepare(parameter: *mut *mut c_void) -> c_int {
     // SAFETY: as above; the fixup has left its own structure there.
     let host = unsafe { *parameter };
     let argument: *mut Argument = Box::into_raw(Box::new(Argument { kind, host }));
+    // What is prepared for an expression, while the proxy runs, is released with it.
+    if process::shared().is_none() {
+        OF_SCRIPT.lock().unwrap_or_else(PoisonError::into_inner).push(argument.addr());
+    }
     // SAFETY: as above.
     unsafe { *parameter = argument.cast() };
     status
@@ -108,6 +117,7 @@ pub unsafe fn value<'v>(msg: *mut sip_msg, parameter: *mut c_char) -> Option<&'v
 ///
 /// # Safety
 /// As for [`value`], but for the time that the value may be used.
+#[inline(always)]
 pub unsafe fn kept<'v>(msg: *mut sip_msg, parameter: *mut c_char, copy: &'v mut Vec<u8>) -> Option<&'v [u8]> {
     // SAFETY: the caller's promise.
     let value = unsafe { value(msg, parameter) }?;

@@ -159,6 +159,7 @@ pub const NO_TIME: Timestamp = Timestamp { seconds: 0, microseconds: 0 };
 
 /// The message that the script works on, and whether it is leaving: inside `onsend_route` the one that is being sent,
 /// everywhere else the one that came in. `None` if there is neither.
+#[inline(always)]
 pub fn present<'m>(msg: *mut sip_msg, captured_at: Timestamp) -> Option<(Message<'m>, bool)> {
     // SAFETY: a plain question to the host.
     let leaving = unsafe { kamailio_sys::siplens_onsend() };

@@ -41,8 +41,9 @@ impl Kamailio {
         let tls = SocketAddr::new(setup.ip, port::free()?);
         let control = dir.path().join("control");
 
-        let mut command = Command::new("kamailio");
-        command.current_dir(dir.path()).args(["-DD", "-E", "-m", "64", "-M", "8", "-w"]).arg(dir.path());
+        let mut command = under();
+        let shared = setup.shared_mib.to_string();
+        command.current_dir(dir.path()).args(["-DD", "-E", "-m", &shared, "-M", "8", "-w"]).arg(dir.path());
         command.arg("-Y").arg(dir.path()).args(["-L", &module_path()?, "-f"]).arg(&setup.config);
         if is_case(&setup.config) {
             for socket in [format!("udp:{sip}"), format!("tcp:{sip}"), format!("tls:{tls}")] {
@@ -80,6 +81,13 @@ impl Kamailio {
     /// The certificate it shows on its TLS port, which a client has to be told to trust.
     pub fn certificate(&self) -> PathBuf {
         self._dir.path().join("tls.crt")
+    }
+
+    /// The process ids of all of its processes, the first one's first.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut ids = vec![self.process.id()];
+        ids.extend(self.process.children().into_iter().filter_map(|id| u32::try_from(id.as_raw_pid()).ok()));
+        ids
     }
 
     /// Stops it the way an operator does and tells whether it ended by itself.
@@ -147,6 +155,15 @@ fn module_path() -> Result<String> {
     let output = Command::new(paths::repository().join("scripts/kamailio-modules")).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(format!("{}:{}", String::from_utf8(output.stdout)?.trim(), paths::module_dir()?.display()))
+}
+
+/// The command that runs Kamailio: behind what `SIPLENS_KAMAILIO_UNDER` says, such as `valgrind --log-file=…`.
+fn under() -> Command {
+    let prefix = std::env::var("SIPLENS_KAMAILIO_UNDER").unwrap_or_default();
+    let mut words = prefix.split_whitespace().chain(["kamailio"]);
+    let mut command = Command::new(words.next().unwrap_or("kamailio"));
+    command.args(words);
+    command
 }
 
 /// Examples listen where their own text says; a case's configuration leaves that to the harness.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait::wait_until;
+use crate::wait::{patient, wait_until};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -50,7 +50,7 @@ impl Process {
 
     /// Waits until `ready` holds; fails at once, with the end of the log, if the process has ended before.
     pub fn wait_ready(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
-        let started = Instant::now();
+        let (started, limit) = (Instant::now(), patient(limit));
         while !ready() {
             if let Some(status) = self.exited() {
                 bail!("{} ended before it was ready ({status})\n{}", self.name, self.log_tail());
@@ -104,7 +104,7 @@ impl Process {
     }
 
     /// Its direct children: a proxy's workers, which would stay behind if only the parent were killed.
-    fn children(&self) -> Vec<Pid> {
+    pub(crate) fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()

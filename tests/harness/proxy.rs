@@ -21,6 +21,8 @@ pub struct Setup {
     pub session_id: String,
     /// Where the proxy sends calls, as a SIP URI.
     pub relay_to: String,
+    /// MiB of memory that the proxy's processes share; many calls at once need more.
+    pub shared_mib: u32,
     /// More definitions, by name; texts.
     pub defines: BTreeMap<String, String>,
     /// Definitions that are no texts, by name.
@@ -47,6 +49,7 @@ impl Setup {
             collector: format!("sip:{collector}"),
             session_id: "test-session".to_owned(),
             relay_to,
+            shared_mib: 64,
             defines: BTreeMap::new(),
             bare: BTreeMap::new(),
         }

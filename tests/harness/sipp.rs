@@ -100,6 +100,8 @@ pub struct Placed {
     pub successful: u64,
     /// The caller's address.
     pub address: SocketAddr,
+    /// What sipp had to say about the calls that went otherwise.
+    pub errors: String,
 }
 
 impl Call {
@@ -153,10 +155,11 @@ impl Call {
         let placed = self.attempt(proxy, transport)?;
         ensure!(
             placed.successful == u64::from(self.count),
-            "{} of {} calls went as {} says",
+            "{} of {} calls went as {} says\n{}",
             placed.successful,
             self.count,
-            self.scenario
+            self.scenario,
+            placed.errors
         );
         Ok(placed)
     }
@@ -181,9 +184,10 @@ impl Call {
         let successful = counter(&log, "Successful call")
             .with_context(|| format!("sipp ended with {status}\n{}", process.log_tail()))?;
         if !status.success() {
-            eprintln!("sipp ended with {status}\n{}\n{}", process.log_tail(), errors(dir.path()));
+            eprintln!("sipp ended with {status}\n{}", process.log_tail());
         }
-        Ok(Placed { call_id: format!("1-{suffix}"), successful, address })
+        let errors = std::fs::read_to_string(dir.path().join("errors.log")).unwrap_or_default();
+        Ok(Placed { call_id: format!("1-{suffix}"), successful, address, errors })
     }
 
     /// Places one call over TLS; `certificate` is the proxy's own. Returns its Call-ID.
@@ -207,10 +211,6 @@ fn sipp(dir: &Path, scenario: &Path, address: SocketAddr, transport: Transport) 
     command.args(["-t", transport.flag(), "-nostdin", "-trace_err", "-error_file", "errors.log"]);
     command.args(["-mp", &port::free()?.to_string(), "-cp", &port::free()?.to_string()]);
     Ok(command)
-}
-
-fn errors(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("errors.log")).unwrap_or_default()
 }
 
 /// The cumulative value of a counter on the last statistics screen.

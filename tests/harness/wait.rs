@@ -11,9 +11,14 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     eventually(what, limit, || if condition() { Ok(()) } else { bail!("not yet") })
 }
 
+/// How long a case is to wait: longer if Kamailio runs under something that makes it slow.
+pub(crate) fn patient(limit: Duration) -> Duration {
+    if std::env::var_os("SIPLENS_KAMAILIO_UNDER").is_some() { limit * 4 } else { limit }
+}
+
 /// Polls `attempt` until it succeeds and returns its value; after `limit` the last error is returned.
 pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let started = Instant::now();
+    let (started, limit) = (Instant::now(), patient(limit));
     loop {
         match attempt() {
             Ok(value) => return Ok(value),

@@ -453,7 +453,7 @@ impl Agent {
     }
 
     /// Puts a packet into the queue and counts it; shortens the payload if HEP has no room for it.
-    #[inline]
+    #[inline(always)]
     fn queue<const GUARDED: bool>(
         &mut self,
         payload: Payload,

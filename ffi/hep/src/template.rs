@@ -146,7 +146,7 @@ impl Template {
     /// # Errors
     /// [`EncodeError::TooLong`] if the packet would be longer than HEP can say, [`EncodeError::BufferTooShort`] if the
     /// correlation id is too long.
-    #[inline]
+    #[inline(always)]
     pub fn head(&mut self, seen: &Seen<'_>, payload_len: usize) -> Result<&[u8], EncodeError> {
         let shape = Shape {
             transport: seen.transport,
