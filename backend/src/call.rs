@@ -1,8 +1,10 @@
 //! What messages mean: facts, dialogs, events, a call's outcome and its ladder. Pure: no SQL, no HTTP, no clock.
 
 mod attempt;
+mod cause;
 mod dialog;
 pub mod event;
+mod hosts;
 pub mod ladder;
 pub mod message;
 pub mod outcome;

@@ -181,14 +181,14 @@ pub struct Call {
 pub struct Ladder {
     /// The columns, in order of appearance.
     pub hosts: Vec<LadderHost>,
-    /// Arrows and notes, oldest first, except that no reply stands before its request.
+    /// Arrows and notes, oldest first, except that no reply stands before its request and no ACK before what it acknowledges.
     pub rows: Vec<LadderRow>,
 }
 
 /// A column of a ladder.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LadderHost {
-    /// address:port.
+    /// address:port. A connection that this host has opened from another port is in the same column.
     pub address: String,
 }
 

@@ -1,7 +1,7 @@
 //! One SIP message (or event: a captured payload that is not SIP) as the backend knows it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -164,6 +164,8 @@ pub struct SipFacts {
     pub user_agent: Option<String>,
     /// Branch of the topmost Via: the transaction key (RFC 3261 §17.2.3).
     pub branch: Option<String>,
+    /// Where the sender of the request listens, by the topmost Via, if that says an address and no name.
+    pub sent_by: Option<SocketAddr>,
 }
 
 /// A captured message with the facts read out of it.
@@ -217,6 +219,7 @@ fn facts(message: &sip::Message<'_>) -> (Kind, SipFacts) {
         to_tag: to.as_ref().and_then(|p| p.tag).map(text),
         user_agent: message.user_agent().map(text),
         branch: message.branch().map(text),
+        sent_by: message.via().and_then(|via| sent_by(&via)),
         ..SipFacts::default()
     };
     let kind = match message.start() {
@@ -233,6 +236,14 @@ fn facts(message: &sip::Message<'_>) -> (Kind, SipFacts) {
         }
     };
     (kind, facts)
+}
+
+/// RFC 3261 §18.1.1: without a port, the default one of the transport.
+fn sent_by(via: &sip::Via<'_>) -> Option<SocketAddr> {
+    let host = str::from_utf8(via.sent_by).ok()?;
+    let default = if via.transport.eq_ignore_ascii_case(b"TLS") { 5061 } else { 5060 };
+    let bare = || host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    host.parse().ok().or_else(|| bare().map(|ip: IpAddr| SocketAddr::new(ip, default)))
 }
 
 fn text(octets: &[u8]) -> String {

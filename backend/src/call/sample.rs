@@ -17,6 +17,7 @@ pub struct Sample {
     from_tag: &'static str,
     to_tag: Option<&'static str>,
     branch: &'static str,
+    via: &'static str,
     at_ms: i64,
     hop: (&'static str, &'static str),
     agent_id: u32,
@@ -32,6 +33,7 @@ pub fn request(at_ms: i64, method: &'static str) -> Sample {
         from_tag: "a",
         to_tag: None,
         branch: "z9hG4bK-1",
+        via: "192.0.2.1",
         at_ms,
         hop: ("192.0.2.1:5060", "192.0.2.2:5060"),
         agent_id: 1,
@@ -62,6 +64,11 @@ impl Sample {
         Self { branch, ..self }
     }
 
+    /// Host and port of the topmost Via.
+    pub fn via(self, via: &'static str) -> Self {
+        Self { via, ..self }
+    }
+
     /// Sender and receiver.
     pub fn hop(self, src: &'static str, dst: &'static str) -> Self {
         Self { hop: (src, dst), ..self }
@@ -78,10 +85,11 @@ impl Sample {
     }
 
     fn raw(&self) -> String {
-        let Self { start, method, cseq, from_tag, branch, .. } = self;
+        let Self { start, method, cseq, from_tag, branch, via, transport, .. } = self;
+        let transport = transport.as_str().to_uppercase();
         let to_tag = self.to_tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         format!(
-            "{start}\r\nVia: SIP/2.0/UDP 192.0.2.1;branch={branch}\r\nFrom: <sip:alice@example.com>;tag={from_tag}\r\n\
+            "{start}\r\nVia: SIP/2.0/{transport} {via};branch={branch}\r\nFrom: <sip:alice@example.com>;tag={from_tag}\r\n\
              To: <sip:bob@example.com>{to_tag}\r\nCall-ID: sample\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
         )
     }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use super::Call;
 use super::attempt::Attempt;
-use super::ladder;
+use super::hosts::Hosts;
 use super::message::{Kind, Message, MessageId, Transport};
 use super::outcome::Outcome;
 
@@ -111,7 +111,7 @@ impl Summary {
             ring_time_us: interval(times.ringing_us, times.final_us),
             duration_us: interval(answered_at_us, ended_at_us),
             message_count: messages.len(),
-            hosts: ladder::hosts(&messages),
+            hosts: Hosts::of(&messages).list,
             agent_ids: distinct(messages.iter().map(|m| m.captured.agent_id)),
             transports: distinct(messages.iter().map(|m| m.captured.transport)),
         }

@@ -368,12 +368,12 @@ export interface components {
         Ladder: {
             /** @description The columns, in order of appearance. */
             hosts: components["schemas"]["LadderHost"][];
-            /** @description Arrows and notes, oldest first, except that no reply stands before its request. */
+            /** @description Arrows and notes, oldest first, except that no reply stands before its request and no ACK before what it acknowledges. */
             rows: components["schemas"]["LadderRow"][];
         };
         /** @description A column of a ladder. */
         LadderHost: {
-            /** @description address:port. */
+            /** @description address:port. A connection that this host has opened from another port is in the same column. */
             address: string;
         };
         /** @description A row of a ladder. */
