@@ -9,6 +9,8 @@
 
 struct sip_msg;
 struct onsend_info;
+struct dest_info;
+struct receive_info;
 
 /* The strings and sizes that the C compiler arrived at; build.rs and mod_init compare them. */
 extern const char siplens_built_version[];
@@ -29,6 +31,14 @@ int siplens_pv_value(struct sip_msg *msg, pv_spec_t *spec, str *value);
 
 /* The message that is being sent, inside onsend_route; null elsewhere. */
 struct onsend_info *siplens_onsend(void);
+
+/* Whether the script has something to do with each message that is sent. */
+int siplens_onsend_route(void);
+
+/* Both ends of the connection that a message to this destination goes by, or went a moment ago, as they are of what comes
+ * in by it: ours is the destination. Positive: found; 0: there is no such connection; negative: the host was changing its
+ * connections all the while. Written are addresses, ports, and the socket of ours. Never waits. */
+int siplens_connection(const struct dest_info *to, struct receive_info *ends);
 
 /* Takes over what core.cfg_set changed, in a process that receives no messages. */
 void siplens_cfg_update(void);

@@ -6,12 +6,13 @@
 use std::ffi::c_int;
 
 use boundary::fence;
-use capture::{Agent, Endpoint, Message, Notice, Offer, Refusal, Scope, Timestamp, Transport};
+use capture::{Agent, Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Timestamp, Transport};
 use kamailio_sys::sip_msg;
 
+use crate::deferred::{self, Deferred};
 use crate::log::{Level, log};
 use crate::worker::{Room, Shown, Worker};
-use crate::{event_route, hooks, message, params, process, template, worker};
+use crate::{connection, event_route, hooks, message, params, process, template, worker};
 
 /// What the script sees, always.
 const GO_ON: c_int = 1;
@@ -80,7 +81,7 @@ pub fn trace(
 ) -> c_int {
     run(|worker| {
         let captured_at = message::now();
-        let Worker { agent, room, template, received, leaving, .. } = worker;
+        let Worker { agent, room, template, received, leaving, deferred, .. } = worker;
         let Trace { scope, collector, correlation } = match arguments(room) {
             Ok(trace) => trace,
             Err(error) => return refuse(agent, &error),
@@ -90,25 +91,53 @@ pub fn trace(
         let Some((message, is_leaving)) = present(msg, captured_at) else { return };
         let scope = followable(agent, scope.unwrap_or_else(|| params::scope_by_flag(msg)));
         let template = has_template.then_some(template.as_slice());
-        let offer = Offer { message, collector, correlation, template };
+        let mut offer = Offer { message, collector, correlation, template };
+        if is_leaving && connection::is_needed(&message) {
+            if wait_for_sending(agent, deferred, &offer, scope) {
+                return;
+            }
+            if !connection::before_sending(&mut offer.message) {
+                agent.count_unknown_port();
+            }
+        }
         let shown = if is_leaving { leaving } else { received };
-        let mut delivered = Shown::delivered(*shown, message.raw);
+        // While the host's events are of no interest, nothing tells that another message has come to the same place.
+        let shown_now = shown.filter(|_| hooks::are_looked_at());
+        let mut delivered = Shown::delivered(shown_now, message.raw);
         let outcome = agent.follow(&offer, scope, &mut delivered);
         // What the host has not shown, such as the copy that failure_route works on, is nothing to remember.
-        if hooks::are_registered()
+        if hooks::are_looked_at()
             && (is_leaving || shown.is_some_and(|shown| shown.buffer == message.raw.as_ptr().addr()))
         {
             *shown = Shown::new(message.raw, delivered);
         }
-        match outcome {
-            Ok(followed) => {
-                if let Some((notice, text)) = followed.complaint() {
-                    say_once(notice, text);
-                }
-            }
-            Err(refusal) => say_refusal(&refusal, collector),
-        }
+        tell(outcome, collector);
     })
+}
+
+/// Lets a call wait until its message was sent and its connection is known. `false` if it must not, or cannot.
+fn wait_for_sending(agent: &mut Agent, deferred: &mut Deferred, offer: &Offer<'_>, scope: Scope) -> bool {
+    // What opens a session cannot wait: the reply may come to another process at once.
+    if scope != Scope::Message || !hooks::show_sent() {
+        return false;
+    }
+    if deferred::waits() && !deferred.is_for(offer.message.raw) {
+        // SAFETY: without a destination there is no socket to vouch for.
+        unsafe { deferred.release(agent, None) };
+    }
+    deferred.keep(offer)
+}
+
+/// Logs what became of a call, if there is something to say.
+pub fn tell(outcome: Result<Followed, Refusal>, collector: Option<&[u8]>) {
+    match outcome {
+        Ok(followed) => {
+            if let Some((notice, text)) = followed.complaint() {
+                say_once(notice, text);
+            }
+        }
+        Err(refusal) => say_refusal(&refusal, collector),
+    }
 }
 
 /// Sends a text that the script has made, about the message that it works on.

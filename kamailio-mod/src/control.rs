@@ -156,6 +156,7 @@ fn write(answer: &Answer<'_>, stats: &Stats) {
         (c"masked", stats.masked),
         (c"table_full", stats.table_full),
         (c"not_followed", stats.not_followed),
+        (c"port_unknown", stats.port_unknown),
         (c"sent_bytes", stats.sent_bytes),
         (c"queue_damages", stats.queue_damages),
         (c"sender_pid", stats.sender_pid),

@@ -8,8 +8,8 @@
 //! 4. `process`: `mod_init`, then `child_init` per process: the shared memory is made before the first fork, and the
 //!    sender is started.
 //! 5. `hooks`: every message that comes or goes → `message` → `capture::Agent::observe`.
-//! 6. `commands` or `kemi`: `sip_trace()` → `calls` → `template`, `message` → `capture::Agent::follow`; `variables`: what
-//!    the script asks of its message.
+//! 6. `commands` or `kemi`: `sip_trace()` → `calls` → `template`, `message` → `capture::Agent::follow`, for some messages
+//!    later (`deferred`); `variables`: what the script asks of its message.
 //! 7. `event_route`: `event_route[siplens:msg]` may drop a message that would be captured.
 //! 8. `control` and `statistics`: RPC commands and counters, in whatever process serves them.
 //!
@@ -18,7 +18,9 @@
 mod argument;
 mod calls;
 mod commands;
+mod connection;
 mod control;
+mod deferred;
 mod event_route;
 mod exports;
 mod fixups;

@@ -10,6 +10,8 @@ use kamailio_sys::{
     socket_info,
 };
 
+use crate::{connection, process};
+
 /// The present time.
 #[inline]
 pub fn now() -> Timestamp {
@@ -29,14 +31,20 @@ pub unsafe fn received(msg: &sip_msg, captured_at: Timestamp) -> Message<'_> {
 
 /// A message of which the host has told where it came from and at which address of its own.
 pub fn arrived<'a>(raw: &'a [u8], from: &receive_info, captured_at: Timestamp) -> Message<'a> {
-    let receive_info { src_ip, dst_ip, src_port, dst_port, proto, .. } = from;
-    Message {
+    let receive_info { src_ip, dst_ip, src_port, dst_port, proto, proto_reserved1, bind_address, .. } = from;
+    // SAFETY: null or the listening socket's struct, which lives as long as the host.
+    let socket: Option<&socket_info> = unsafe { bind_address.as_ref() };
+    // The host does not know its port on a connection that it has opened from a socket of the script's choice.
+    let port = if *dst_port == 0 { socket.map_or(0, |socket| socket.port_no) } else { *dst_port };
+    let message = Message {
         raw,
         source: address(src_ip, *src_port),
-        destination: address(dst_ip, *dst_port),
+        destination: told(address(dst_ip, port), socket),
         transport: transport(*proto),
         captured_at,
-    }
+    };
+    connection::remember(&message, *proto_reserved1);
+    message
 }
 
 /// A message that is about to leave, inside `onsend_route`.
@@ -54,7 +62,7 @@ pub unsafe fn leaving(info: &onsend_info, captured_at: Timestamp) -> Message<'_>
     let proto = unsafe { info.dst.as_ref() }.map(|dst| dst.proto).or(socket.map(|socket| socket.proto));
     Message {
         raw,
-        source: socket.and_then(|socket| address(&socket.address, socket.port_no)),
+        source: socket.and_then(listening),
         destination: to.and_then(socket_address),
         transport: transport(proto.unwrap_or_default()),
         captured_at,
@@ -70,15 +78,35 @@ pub unsafe fn departing<'a>(raw: &'a [u8], to: &dest_info, captured_at: Timestam
     let socket: Option<&socket_info> = unsafe { to.send_sock.as_ref() };
     Message {
         raw,
-        source: socket.and_then(|socket| address(&socket.address, socket.port_no)),
+        source: socket.and_then(listening),
         destination: socket_address(&to.to),
         transport: transport(to.proto),
         captured_at,
     }
 }
 
+/// Where a socket listens, as it is to be reported.
+fn listening(socket: &socket_info) -> Option<SocketAddr> {
+    told(address(&socket.address, socket.port_no), Some(socket))
+}
+
+/// An address of the host as it is to be reported: the advertised one of its listening socket, if the configuration says
+/// so and there is one. A port that is not the listening socket's stays.
+pub fn told(ours: Option<SocketAddr>, socket: Option<&socket_info>) -> Option<SocketAddr> {
+    if !process::config().is_some_and(|config| config.advertised) {
+        return ours;
+    }
+    let (Some(bound), Some(socket)) = (ours, socket) else { return ours };
+    let port = match socket.useinfo.port_no {
+        0 => bound.port(),
+        advertised if bound.port() == socket.port_no => advertised,
+        _ => bound.port(),
+    };
+    address(&socket.useinfo.address, port).or(ours)
+}
+
 /// The host's address and a port in host order; `None` for what has no address, such as a message it made itself.
-fn address(address: &ip_addr, port: u16) -> Option<SocketAddr> {
+pub fn address(address: &ip_addr, port: u16) -> Option<SocketAddr> {
     // SAFETY: all variants of the union are plain octets of the same memory.
     let octets = unsafe { address.u.addr };
     let ip: IpAddr = match address.af {

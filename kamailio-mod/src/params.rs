@@ -21,6 +21,7 @@ static AGENT_SOCKET: HostCell<str_> = HostCell::new(EMPTY);
 static AUTH_KEY: HostCell<str_> = HostCell::new(EMPTY);
 static BACKLOG_KIB: HostCell<c_int> = HostCell::new(8192);
 static CORRELATION_HEADER: HostCell<str_> = HostCell::new(EMPTY);
+static DATA_MODE: HostCell<c_int> = HostCell::new(0);
 static DIALOG_EXPIRES: HostCell<c_int> = HostCell::new(43_200);
 static DUPLICATE_URI: HostCell<str_> = HostCell::new(EMPTY);
 static HEP_CAPTURE_ID: HostCell<c_int> = HostCell::new(1);
@@ -47,7 +48,7 @@ static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
 /// Our own parameters, and those of siptrace.
-const PARAMETERS: usize = 30 + siptrace::TABLE.len();
+const PARAMETERS: usize = 31 + siptrace::TABLE.len();
 
 /// The table for the loader, ended by an empty entry.
 pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
@@ -58,6 +59,7 @@ pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
         number(c"backlog_kib", &BACKLOG_KIB),
         text(c"collector", &DUPLICATE_URI),
         text(c"correlation_header", &CORRELATION_HEADER),
+        number(c"data_mode", &DATA_MODE),
         number(c"dialog_expires", &DIALOG_EXPIRES),
         text(c"duplicate_uri", &DUPLICATE_URI),
         number(c"hep_capture_id", &HEP_CAPTURE_ID),
@@ -99,6 +101,7 @@ pub fn settings() -> Settings {
         auth_key: read_text(&AUTH_KEY),
         backlog_kib: read_number(&BACKLOG_KIB),
         correlation_header: read_text(&CORRELATION_HEADER),
+        data_mode: read_number(&DATA_MODE),
         dialog_expires: read_number(&DIALOG_EXPIRES),
         duplicate_uri: read_text(&DUPLICATE_URI),
         hep_capture_id: read_number(&HEP_CAPTURE_ID),

@@ -45,7 +45,7 @@ const SOCKET: &str =
     "HEP leaves from a socket of the sender, never from a SIP socket; the system's routes choose its address";
 
 /// In the order of siptrace's documentation.
-pub const TABLE: [param_export_t; 30] = [
+pub const TABLE: [param_export_t; 29] = [
     removed!(c"db_url", DATABASE),
     removed!(c"table", DATABASE),
     removed!(c"date_column", DATABASE),
@@ -81,7 +81,6 @@ pub const TABLE: [param_export_t; 30] = [
     removed!(c"send_sock_name", SOCKET),
     removed!(c"trace_delayed", DATABASE),
     removed!(c"trace_db_mode", DATABASE),
-    only!(c"data_mode", 0, "addresses are reported as they are on the wire"),
     removed!(c"trace_ephemeral_socket", "addresses are reported as they are on the wire"),
     removed!(
         c"evcb_msg",

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
 
+use crate::deferred::Deferred;
 use crate::log::{Level, log};
 use crate::{event_route, process};
 
@@ -25,6 +26,8 @@ pub struct Worker {
     pub held_raw: Vec<u8>,
     /// The message that `onsend_route` has captured: the host shows it to us next.
     pub leaving: Option<Shown>,
+    /// The message that waits to be sent.
+    pub deferred: Deferred,
 }
 
 /// Room for the arguments of a call, used again and again: the host reuses its own buffer for the next argument.
@@ -148,6 +151,7 @@ fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
         held: None,
         held_raw: Vec::with_capacity(4096),
         leaving: None,
+        deferred: Deferred::new(),
     };
     let worker: &'static RefCell<Worker> = Box::leak(Box::new(RefCell::new(worker)));
     WORKER.set(Some(Made { process, worker }));

@@ -1,11 +1,12 @@
 //! What the module itself sends, seen by a bare collector, and its controls.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use harness::kamailio::wait_for_stat;
 use harness::sipp::Transport;
-use harness::{Call, Collector, Kamailio, Proxy, Setup, Uas, ladder};
+use harness::{Call, Collector, Kamailio, Proxy, Setup, Uas, eventually, ladder};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -33,6 +34,25 @@ fn every_packet_carries_addresses_time_agent_and_session() -> Result<()> {
     }
     assert!(packets[0].start_line().starts_with("INVITE "));
     Ok(())
+}
+
+/// Kamailio works on one message after the other at the same place in its memory.
+#[test]
+fn no_message_is_taken_for_another_one_that_was_at_the_same_place() -> Result<()> {
+    const CALLS: usize = 40;
+    let (collector, uas) = (Collector::start()?, Uas::start(Transport::Udp)?);
+    let proxy = Kamailio::start(&Setup::example("full", collector.address(), uas.uri()).hep_over_tcp())?;
+    Call::new("call").times(40, 40).place(proxy.sip(), Transport::Udp)?;
+
+    let expected = CALLS * ladder::expected("call")?.len();
+    eventually("every message", LIMIT, || {
+        let packets = collector.packets()?;
+        // A retransmission is the same message on the same hop.
+        let different: BTreeSet<_> =
+            packets.iter().map(|packet| (packet.src, packet.dst, packet.payload.as_str())).collect();
+        ensure!(different.len() == expected, "{} of {expected}", different.len());
+        Ok(())
+    })
 }
 
 #[test]

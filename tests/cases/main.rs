@@ -5,6 +5,7 @@
 //! does all of it. What is missing fails a case: nothing here is skipped.
 
 mod access;
+mod address;
 mod bad_input;
 mod call;
 mod capture;

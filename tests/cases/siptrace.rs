@@ -20,7 +20,7 @@ use Outcome::{Accepted, Only, Refused};
 const PARAMETERS: [(&str, Outcome); 39] = [
     ("auth_key", Accepted("\"key\"")),
     ("callid_column", Refused("\"callid\"", "no database")),
-    ("data_mode", Only("0", "1", "as they are on the wire")),
+    ("data_mode", Only("1", "2", "expected 0 or 1")),
     ("date_column", Refused("\"date\"", "no database")),
     ("db_url", Refused("\"mysql://kamailio@localhost/kamailio\"", "duplicate_uri")),
     ("direction_column", Refused("\"direction\"", "no database")),

@@ -191,8 +191,8 @@ fn rpc(control: &Path, command: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// A self-signed certificate and its key for the TLS socket.
-fn certificate(dir: &Path) -> Result<(PathBuf, PathBuf)> {
+/// A self-signed certificate and its key for a TLS socket, as files in `dir`.
+pub(crate) fn certificate(dir: &Path) -> Result<(PathBuf, PathBuf)> {
     let (cert, key) = (dir.join("tls.crt"), dir.join("tls.key"));
     let output = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])

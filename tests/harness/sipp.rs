@@ -1,4 +1,4 @@
-//! sipp as caller and called side, and the small TLS caller that Debian's sipp lacks.
+//! sipp as caller and called side.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -84,7 +84,7 @@ impl Uas {
 #[derive(Clone, Debug)]
 pub struct Call {
     scenario: String,
-    user: String,
+    pub(crate) user: String,
     session: Option<String>,
     count: u32,
     per_second: u32,
@@ -143,7 +143,7 @@ impl Call {
     }
 
     /// The header line that says which session a call belongs to; a scenario always has such a line.
-    fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         match &self.session {
             Some(id) => format!("X-Session-Id: {id}"),
             None => "X-Test: siplens".to_owned(),
@@ -188,19 +188,6 @@ impl Call {
         }
         let errors = std::fs::read_to_string(dir.path().join("errors.log")).unwrap_or_default();
         Ok(Placed { call_id: format!("1-{suffix}"), successful, address, errors })
-    }
-
-    /// Places one call over TLS; `certificate` is the proxy's own. Returns its Call-ID.
-    pub fn place_tls(&self, proxy: SocketAddr, certificate: &Path) -> Result<String> {
-        let output = Command::new("python3")
-            .arg(paths::scenario("tls_call.py"))
-            .args(["--host", &proxy.ip().to_string(), "--port", &proxy.port().to_string()])
-            .args(["--user", &self.user, "--tag", &self.tag(), "--cert"])
-            .arg(certificate)
-            .output()
-            .context("python3")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 

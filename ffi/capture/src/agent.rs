@@ -279,6 +279,20 @@ impl Agent {
     /// # Errors
     /// As [`offer`](Self::offer).
     pub fn observe(&mut self, message: &Message<'_>, delivered: &mut Delivered) -> Result<(), Refusal> {
+        self.observe_with(message, delivered, |_message| true)
+    }
+
+    /// The same for a message of which it takes time to tell between which addresses it goes: `locate` corrects them, once
+    /// it is clear that the message is captured. Its answer is whether it knows them; if not, that is counted.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn observe_with(
+        &mut self,
+        message: &Message<'_>,
+        delivered: &mut Delivered,
+        locate: impl FnOnce(&mut Message<'_>) -> bool,
+    ) -> Result<(), Refusal> {
         if !self.shared.is_enabled() || !(self.automatic || self.shared.is_watching()) {
             return Ok(());
         }
@@ -303,7 +317,16 @@ impl Agent {
             }
             (None, None) => return Ok(()),
         };
-        self.send::<true>(slot, message, facts.method(), chosen, delivered)
+        let mut message = *message;
+        if !locate(&mut message) {
+            self.count_unknown_port();
+        }
+        self.send::<true>(slot, &message, facts.method(), chosen, delivered)
+    }
+
+    /// Counts a message of which only the listening socket of the connection it was sent by is known.
+    pub fn count_unknown_port(&self) {
+        self.counters.add(Count::PortUnknown);
     }
 
     /// Opens the session of a message that matches a trace filter, for a host that will show it to

@@ -22,6 +22,8 @@ pub struct Settings {
     pub backlog_kib: i32,
     /// The header whose value is the correlation id when the script gives none; empty for none.
     pub correlation_header: String,
+    /// 1: the addresses that listening sockets advertise stand for those that they are bound to; 0: the bound ones.
+    pub data_mode: i32,
     /// Seconds that an established dialog is followed after its last message, 1 to 31536000.
     pub dialog_expires: i32,
     /// Where messages go when the script names no collector; empty for none.
@@ -80,6 +82,7 @@ impl Default for Settings {
             auth_key: String::new(),
             backlog_kib: 8192,
             correlation_header: String::new(),
+            data_mode: 0,
             dialog_expires: 43_200,
             duplicate_uri: String::new(),
             hep_capture_id: 1,
@@ -110,6 +113,8 @@ impl Default for Settings {
 /// Settings that were checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Whether the address that a listening socket advertises stands for the one that it is bound to.
+    pub advertised: bool,
     /// HEP chunk 0x000c.
     pub agent_id: u32,
     /// HEP chunk 0x0013.
@@ -243,6 +248,7 @@ impl Config {
         };
         let Settings {
             backlog_kib,
+            data_mode,
             hep_capture_id,
             hep_mode_on,
             hep_version,
@@ -258,6 +264,7 @@ impl Config {
             ..
         } = settings;
         number("backlog_kib", backlog_kib, (128..=1_048_576).contains(&backlog_kib), "128 to 1048576");
+        number("data_mode", data_mode, matches!(data_mode, 0 | 1), "0 or 1");
         number(
             "dialog_expires",
             dialog_expires,
@@ -389,6 +396,7 @@ impl Config {
         }
         let natural = |value: i32| u32::try_from(value).unwrap_or_default();
         Ok(Self {
+            advertised: data_mode == 1,
             agent_id: natural(hep_capture_id),
             agent_name: Some(settings.agent_name).filter(|name| !name.is_empty()),
             agent_socket: agent_socket.map(PathBuf::from),

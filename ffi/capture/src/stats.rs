@@ -31,6 +31,8 @@ pub struct Stats {
     pub table_full: u64,
     /// Messages that could not be followed for lack of a Call-ID or because their correlation id is too long.
     pub not_followed: u64,
+    /// Messages that were sent by a connection whose own end the proxy did not tell: they show its listening socket's.
+    pub port_unknown: u64,
     /// Times that a queue's content made no sense. Anything but 0 is a defect.
     pub queue_damages: u64,
     /// The sender's process; 0 when there is none, and messages wait in the queues.
@@ -129,8 +131,8 @@ impl LinkState {
     }
 }
 
-/// Words of a process's counters. An offer ends in exactly one of the outcomes; `Truncated`, `TableFull`, `NotFollowed`
-/// and `Masked` come on top of one.
+/// Words of a process's counters. An offer ends in exactly one of the outcomes; `Truncated`, `TableFull`, `NotFollowed`,
+/// `Masked` and `PortUnknown` come on top of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Count {
@@ -143,10 +145,11 @@ pub(crate) enum Count {
     TableFull,
     NotFollowed,
     Masked,
+    PortUnknown,
 }
 
 /// How many there are.
-const COUNTS: usize = Count::Masked as usize + 1;
+const COUNTS: usize = Count::PortUnknown as usize + 1;
 
 /// The counters of one process; only that process writes them.
 #[derive(Clone, Copy, Debug)]
@@ -389,6 +392,7 @@ impl Totals {
             masked: self.count(Count::Masked),
             table_full: self.count(Count::TableFull),
             not_followed: self.count(Count::NotFollowed),
+            port_unknown: self.count(Count::PortUnknown),
             queue_damages: damages,
             ..Stats::default()
         }

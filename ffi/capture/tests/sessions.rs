@@ -158,6 +158,38 @@ fn capturing_everything_takes_sip_only_and_gives_it_its_call_id() {
 }
 
 #[test]
+fn where_a_message_goes_is_asked_only_for_what_is_captured_and_counted_when_unknown() {
+    let mut host = Host::new(Settings::default());
+    let mut agent = host.agent(0);
+    let mut observe = |raw: &[u8], known: bool| {
+        let mut asked = false;
+        let locate = |message: &mut Message<'_>| {
+            asked = true;
+            message.source = Some("127.0.0.1:49152".parse().unwrap());
+            known
+        };
+        agent.observe_with(&message(raw), &mut Delivered::default(), locate).unwrap();
+        asked
+    };
+    assert!(!observe(&invite("call"), true), "nothing is followed yet");
+    follow(&mut host.agent(1), &invite("call"), None, Scope::Dialog);
+    assert!(!observe(&invite("other call"), true));
+    assert!(observe(&invite("call"), true));
+    assert_eq!(host.shared.stats().port_unknown, 0);
+    assert!(observe(&invite("call"), false));
+    assert_eq!(host.shared.stats().port_unknown, 1);
+
+    let mut record = Vec::new();
+    let mut ports = Vec::new();
+    for queue in &mut host.queues {
+        while queue.take(&mut record) != Taken::Empty {
+            ports.push(hep::decode(&record).unwrap().src_port);
+        }
+    }
+    assert_eq!(ports, [Some(49152), Some(49152), Some(5070)]);
+}
+
+#[test]
 fn the_header_of_a_request_names_the_whole_dialog() {
     let mut host = Host::new(Settings { correlation_header: "X-Session-Id".to_owned(), ..everything() });
     let (mut first, mut second) = (host.agent(0), host.agent(1));
