@@ -34,20 +34,20 @@ pub unsafe extern "C" fn trace(parameter: *mut *mut c_void, number: c_int) -> c_
         _ => Kind::Text,
     };
     // SAFETY: the host's own argument.
-    unsafe { fix(parameter, kind) }
+    unsafe { fix("sip_trace", parameter, kind) }
 }
 
 /// `sip_trace_mode(mode)`
 pub unsafe extern "C" fn trace_mode(parameter: *mut *mut c_void, _: c_int) -> c_int {
     // SAFETY: the host's own argument.
-    unsafe { fix(parameter, Kind::Mode) }
+    unsafe { fix("sip_trace_mode", parameter, Kind::Mode) }
 }
 
 /// `sip_trace_msg(text, uri, correlation_id)`
 pub unsafe extern "C" fn trace_msg(parameter: *mut *mut c_void, number: c_int) -> c_int {
     let kind = if number == 2 { Kind::Collector } else { Kind::Text };
     // SAFETY: the host's own argument.
-    unsafe { fix(parameter, kind) }
+    unsafe { fix("sip_trace_msg", parameter, kind) }
 }
 
 /// `sip_trace_msg(text, source, destination, uri, correlation_id)`
@@ -58,20 +58,20 @@ pub unsafe extern "C" fn trace_msg_ends(parameter: *mut *mut c_void, number: c_i
         _ => Kind::Text,
     };
     // SAFETY: the host's own argument.
-    unsafe { fix(parameter, kind) }
+    unsafe { fix("sip_trace_msg", parameter, kind) }
 }
 
 /// `hlog(correlation_id, text)`
 pub unsafe extern "C" fn hlog(parameter: *mut *mut c_void, _: c_int) -> c_int {
     // SAFETY: the host's own argument.
-    unsafe { fix(parameter, Kind::Text) }
+    unsafe { fix("hlog", parameter, Kind::Text) }
 }
 
 /// Checks an argument, then lets the host prepare it.
 ///
 /// # Safety
 /// The parameter must be the address of the host's pointer to the argument's text.
-unsafe fn fix(parameter: *mut *mut c_void, kind: Kind) -> c_int {
+unsafe fn fix(function: &str, parameter: *mut *mut c_void, kind: Kind) -> c_int {
     const REFUSED: c_int = -1;
     fence(REFUSED, || {
         // SAFETY: the host passes the address of its pointer to the argument's text.
@@ -82,7 +82,7 @@ unsafe fn fix(parameter: *mut *mut c_void, kind: Kind) -> c_int {
             hooks::ask_for();
         }
         if argument::is_literal(text)
-            && let Err(error) = check(text, kind)
+            && let Err(error) = check(function, text, kind)
         {
             log(Level::Error, error);
             return REFUSED;
@@ -100,16 +100,18 @@ pub unsafe extern "C" fn free(parameter: *mut *mut c_void, _: c_int) -> c_int {
 }
 
 /// An empty text stands for no argument, but for an end.
-fn check(text: &[u8], kind: Kind) -> Result<(), String> {
-    let shown = String::from_utf8_lossy(text);
+fn check(function: &str, text: &[u8], kind: Kind) -> Result<(), String> {
+    let found = String::from_utf8_lossy(text);
     match kind {
         Kind::Collector if !text.is_empty() => {
-            capture::collectors(text).map(|_| ()).map_err(|error| format!("collector \"{shown}\": {error}"))
+            capture::collectors(text).map(drop).map_err(|error| format!("{function}(\"{found}\"): {error}"))
         }
-        Kind::End => {
-            capture::Endpoint::parse(text).map(|_| ()).map_err(|error| format!("\"{shown}\": {error}"))
-        }
-        Kind::Mode => calls::scope(text).map(|_| ()).map_err(|error| format!("\"{shown}\": {}", error.text)),
+        Kind::End => capture::Endpoint::parse(text)
+            .map(drop)
+            .map_err(|error| format!("{function}(\"{found}\"): {error}")),
+        Kind::Mode => calls::scope(text)
+            .map(drop)
+            .map_err(|error| format!("{function} {}, found \"{found}\"", error.text)),
         Kind::Collector | Kind::Text => Ok(()),
     }
 }

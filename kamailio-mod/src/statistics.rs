@@ -12,7 +12,7 @@ use crate::process;
 type Read = fn(&Stats) -> u64;
 
 /// Name, how to read it, and what the host's help says.
-const STATISTICS: [(&CStr, Read, &CStr); 15] = [
+const STATISTICS: [(&CStr, Read, &CStr); 16] = [
     (c"captured", captured, c"Messages put into a queue for the sender."),
     (c"dropped", |stats| stats.dropped.total(), c"Messages lost, all causes together."),
     (c"dropped_backlog_full", |stats| stats.dropped.backlog_full, c"Lost: a collector took too little."),
@@ -20,6 +20,7 @@ const STATISTICS: [(&CStr, Read, &CStr); 15] = [
     (c"dropped_refused", |stats| stats.dropped.refused, c"Lost: the call could not be followed."),
     (c"dropped_ring_full", |stats| stats.dropped.ring_full, c"Lost: the sender took too little."),
     (c"dropped_send_failed", |stats| stats.dropped.send_failed, c"Lost: the network refused them."),
+    (c"dropped_sender_lost", |stats| stats.dropped.sender_lost, c"Lost: a sender took them, and ended."),
     (c"filtered", |stats| stats.filtered, c"Messages that were not wanted."),
     (c"in_queue", |stats| stats.in_queue, c"Messages on their way."),
     (c"masked", |stats| stats.masked, c"Messages of which a part was masked."),
@@ -32,7 +33,8 @@ const STATISTICS: [(&CStr, Read, &CStr); 15] = [
 
 /// What has been sent, has been lost after it was taken, or is on its way.
 fn captured(stats: &Stats) -> u64 {
-    stats.sent + stats.in_queue + stats.dropped.backlog_full + stats.dropped.send_failed
+    let dropped = &stats.dropped;
+    stats.sent + stats.in_queue + dropped.backlog_full + dropped.send_failed + dropped.sender_lost
 }
 
 /// Makes them known to the host; in `mod_init`.

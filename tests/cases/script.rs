@@ -9,6 +9,9 @@ use serde_json::json;
 
 use crate::scene::{LIMIT, LOG, SIP, Scene, ask, id};
 
+/// Trace filters, too, need all messages; without them only the script may ask for them.
+const NO_FILTERS: &str = "modparam(\"siplens\", \"trace_filters\", 0)";
+
 #[test]
 fn sip_trace_mode_captures_a_message_or_what_follows_it_too() -> Result<()> {
     let mut scene = Scene::new("script", |setup| setup)?;
@@ -30,6 +33,19 @@ fn the_flag_makes_calls_without_a_mode_follow_the_transaction() -> Result<()> {
     scene.packets(2)?;
     assert_eq!(scene.ask("flag", "flagged", "")?, "t flagged");
     scene.packets(4)?;
+    Ok(())
+}
+
+#[test]
+fn the_flag_alone_asks_for_later_messages() -> Result<()> {
+    let mut scene = Scene::new("script", |setup| {
+        setup
+            .define("FLAG", "yes")
+            .define_bare("ARGUMENT", "setflag(5); sip_trace()")
+            .define_bare("PARAMETERS", NO_FILTERS)
+    })?;
+    assert_eq!(scene.ask("anybody", "flagged", "")?, "t flagged");
+    scene.packets(2)?;
     Ok(())
 }
 
@@ -160,8 +176,7 @@ fn a_mode_that_shows_only_in_a_call_captures_the_message_and_says_so() -> Result
     let call = "sip_trace(COLLECTOR, $ci, $(ci{s.substr,0,1}))";
     let setup = Setup::case("script", collector.address(), "sip:127.0.0.1:9".to_owned());
     let setup = setup.define_bare("ARGUMENT", call);
-    let filters = "modparam(\"siplens\", \"trace_filters\", 0)";
-    let mut proxy = Kamailio::start(&setup.define_bare("PARAMETERS", filters))?;
+    let mut proxy = Kamailio::start(&setup.define_bare("PARAMETERS", NO_FILTERS))?;
     let caller = UdpSocket::bind("127.0.0.1:0")?;
     for call_id in ["t-call", "d-call"] {
         ask(&caller, proxy.sip(), "anybody", call_id, "")?;
@@ -175,13 +190,13 @@ fn a_mode_that_shows_only_in_a_call_captures_the_message_and_says_so() -> Result
 #[test]
 fn an_argument_that_is_wrong_in_every_call_stops_the_proxy_at_its_start() -> Result<()> {
     for (call, said) in [
-        ("sip_trace(\"garbage\")", "collector \"garbage\""),
-        ("sip_trace(COLLECTOR, \"id\", \"x\")", "\"x\": mode: expected"),
-        ("sip_trace_mode(\"whole\")", "\"whole\": mode: expected"),
-        ("sip_trace_msg(\"text\", \"garbage\")", "collector \"garbage\""),
+        ("sip_trace(\"garbage\")", "sip_trace(\"garbage\"): expected udp:"),
+        ("sip_trace(COLLECTOR, \"id\", \"x\")", "sip_trace mode: expected"),
+        ("sip_trace_mode(\"whole\")", "(dialog), found \"whole\""),
+        ("sip_trace_msg(\"text\", \"garbage\")", "sip_trace_msg(\"garbage\"): expected udp:"),
         (
             "sip_trace_msg(\"text\", \"here\", \"udp:127.0.0.1:5060\", \"\", \"\")",
-            "\"here\": expected transport",
+            "sip_trace_msg(\"here\"): expected transport",
         ),
     ] {
         let setup = Setup::case("script", "127.0.0.1:9".parse()?, "sip:127.0.0.1:9".to_owned());
