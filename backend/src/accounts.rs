@@ -4,6 +4,7 @@
 //! Nothing here can be used if it leaks: passwords are argon2id hashes, API tokens and login sessions SHA-256 hashes of
 //! random values that were shown once. The signing secret is the exception; whoever reads it can make links.
 
+mod agent_keys;
 mod database;
 mod failures;
 mod links;
@@ -20,6 +21,7 @@ use std::sync::atomic::AtomicI64;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
+pub use agent_keys::AgentKey;
 use database::Database;
 use failures::Failures;
 pub use links::{LinkRow, LinkTable};
@@ -43,6 +45,9 @@ pub struct Accounts {
 /// An account could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
+    /// Not a usable key for an agent.
+    #[error("key: expected 16 to 255 characters, found {0}")]
+    AgentKey(usize),
     /// The database refused or is away.
     #[error("accounts are unavailable: {0}")]
     Database(#[from] sqlx::Error),

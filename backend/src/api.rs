@@ -10,6 +10,7 @@ mod docs;
 pub mod error;
 pub mod guard;
 pub mod health;
+mod ingest;
 mod json;
 mod links;
 mod messages;
@@ -30,7 +31,9 @@ use utoipa_axum::routes;
 
 use crate::accounts::Accounts;
 use crate::customer::Links;
+use crate::ingest::quarantine::Quarantine;
 use crate::search::Search;
+use crate::telemetry::tally::Tally;
 
 use docs::Security;
 use error::ApiError;
@@ -43,6 +46,10 @@ pub struct ApiState {
     pub accounts: Arc<Accounts>,
     /// Customer links.
     pub links: Links,
+    /// Who sent what.
+    pub tally: Arc<Tally>,
+    /// What was refused as garbage.
+    pub quarantine: Arc<Quarantine>,
     /// All metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Whether the backend can do its work, and if not, why.
@@ -90,6 +97,9 @@ fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(sessions::calls))
         .routes(routes!(links::list, links::make))
         .routes(routes!(links::revoke))
+        .routes(routes!(ingest::agents))
+        .routes(routes!(ingest::peers))
+        .routes(routes!(ingest::quarantine))
         .routes(routes!(health::metrics))
 }
 

@@ -30,6 +30,9 @@ enum Command {
     /// Engineers who may log in.
     #[command(subcommand)]
     User(UserCommand),
+    /// Keys that capture agents send with.
+    #[command(subcommand)]
+    AgentKey(AgentKeyCommand),
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -50,6 +53,28 @@ enum UserCommand {
     /// List all users.
     List,
     /// Remove a user.
+    Remove {
+        /// Name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentKeyCommand {
+    /// Make a key and print it: this once, it is not kept in clear. A running backend takes it within ten seconds.
+    Add {
+        /// What it is for.
+        name: String,
+        /// The capture agent's id; without it, any agent may use the key.
+        #[arg(long)]
+        agent_id: Option<u32>,
+        /// Read the key from standard input, one line of 16 to 255 characters, instead of making one.
+        #[arg(long)]
+        key_stdin: bool,
+    },
+    /// List all keys by name, with the agent that each is for.
+    List,
+    /// Remove a key. A running backend refuses it within ten seconds.
     Remove {
         /// Name.
         name: String,
@@ -112,6 +137,7 @@ impl Cli {
         match self.command {
             Command::Serve => runtime.block_on(serve::serve(&config)),
             Command::User(command) => runtime.block_on(user(&config, command)),
+            Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
             Command::CheckConfig | Command::Openapi => print("the configuration is valid"),
         }
@@ -146,11 +172,35 @@ async fn token(config: &Config, command: TokenCommand) -> Result<()> {
     }
 }
 
+async fn agent_key(config: &Config, command: AgentKeyCommand) -> Result<()> {
+    let accounts = databases::accounts(config).await?;
+    match command {
+        AgentKeyCommand::Add { name, agent_id, key_stdin } => {
+            let given = key_stdin.then(read_line).transpose()?;
+            let told = given.is_some();
+            let key = accounts.add_agent_key(&name, agent_id, given).await?;
+            if told { print(&format!("agent key {name} is added")) } else { print(&key) }
+        }
+        AgentKeyCommand::List => accounts.agent_keys().await?.iter().try_for_each(|key| {
+            let agent = key.agent_id.map_or_else(|| "any agent".to_owned(), |id| format!("agent {id}"));
+            print(&format!("{}  {agent}", key.name))
+        }),
+        AgentKeyCommand::Remove { name } => {
+            ensure!(accounts.remove_agent_key(&name).await?, "no agent key {name}");
+            print(&format!("agent key {name} is removed"))
+        }
+    }
+}
+
+fn read_line() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("standard input")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn read_password(from_stdin: bool) -> Result<String> {
     if from_stdin || !std::io::stdin().is_terminal() {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).context("standard input")?;
-        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+        return read_line();
     }
     let password = rpassword::prompt_password("Password: ")?;
     ensure!(password == rpassword::prompt_password("Once more: ")?, "the two passwords differ");

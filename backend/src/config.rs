@@ -1,6 +1,8 @@
 //! Settings: `default.toml` holds every key with its meaning and default, a file changes some, flags and environment
 //! override the file.
 
+mod ranges;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::call::event::{EventPaths, JsonPath};
+use crate::ingest::Rules;
+use crate::network::Network;
 
 /// Every setting, documented.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -19,6 +23,8 @@ pub struct Config {
     pub data: Data,
     /// Ingest.
     pub hep: Hep,
+    /// Whose HEP is taken.
+    pub admission: Admission,
     /// What is captured besides SIP.
     pub events: Events,
     /// The engineers' listener.
@@ -53,6 +59,21 @@ pub struct Hep {
     pub tcp_idle_seconds: u64,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
+}
+
+/// Whose HEP is taken, and how much of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Admission {
+    /// Networks that may send; all where it is empty.
+    pub networks: Vec<String>,
+    /// Whether each packet must carry a known key.
+    pub require_key: bool,
+    /// Packets a second of one peer; 0 is no limit.
+    pub packets_per_second: u32,
+    /// Longest packet, octets.
+    pub packet_bytes: usize,
+    /// Refused packets that are kept, octets.
+    pub quarantine_bytes: usize,
 }
 
 /// What is captured besides SIP.
@@ -178,6 +199,21 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What ingest goes by. Networks that are none are left out, since loading refuses them.
+    #[must_use]
+    pub fn ingest_rules(&self) -> Rules {
+        let Admission { networks, require_key, packets_per_second, packet_bytes, quarantine_bytes } =
+            &self.admission;
+        Rules {
+            networks: networks.iter().filter_map(|network| Network::parse(network)).collect(),
+            require_key: *require_key,
+            packets_per_second: *packets_per_second,
+            packet_bytes: *packet_bytes,
+            inflated_bytes: self.hep.inflated_bytes,
+            quarantine_bytes: *quarantine_bytes,
+        }
+    }
+
     /// Reads the file, if one is given, over the defaults, and applies the overrides.
     ///
     /// # Errors
@@ -224,76 +260,6 @@ impl Config {
             place: place.to_owned(),
             mistakes: vec![error.message().to_owned()],
         })
-    }
-
-    /// Values that are out of their range.
-    fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = Vec::new();
-        let mut rule = |kept: bool, text: String| {
-            if !kept {
-                mistakes.push(text);
-            }
-        };
-        let within = |value: u64, least: u64, most: u64| (least..=most).contains(&value);
-        let ranges = [
-            ("hep.udp_buffer_bytes", self.hep.udp_buffer_bytes as u64, 65_536, 1 << 31),
-            ("hep.tcp_connections", self.hep.tcp_connections as u64, 1, 1_000_000),
-            ("hep.inflated_bytes", self.hep.inflated_bytes as u64, 65_536, 16 << 20),
-            ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
-            ("database.connections", u64::from(self.database.connections), 2, 1000),
-            ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
-            ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
-            ("spool.flush_milliseconds", self.spool.flush_milliseconds, 50, 60_000),
-        ];
-        for (key, value, least, most) in ranges {
-            rule(within(value, least, most), format!("{key}: expected {least} to {most}, found {value}"));
-        }
-        rule(
-            self.spool.max_bytes >= 2 * self.spool.segment_bytes,
-            format!("spool.max_bytes: expected at least two segments, found {}", self.spool.max_bytes),
-        );
-        let url = &self.database.url;
-        rule(
-            url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://"),
-            "database.url: expected \"\" or postgres://…, found something else".to_owned(),
-        );
-        for (key, url) in
-            [("http.public_url", &self.http.public_url), ("customer.public_url", &self.customer.public_url)]
-        {
-            let web = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            rule(
-                url.is_empty() || web.is_some_and(|host| !host.is_empty() && !host.ends_with('/')),
-                format!("{key}: expected \"\" or https://host without a / at its end, found {url:?}"),
-            );
-        }
-        for (key, paths) in [
-            ("events.call_id_paths", &self.events.call_id_paths),
-            ("events.index_paths", &self.events.index_paths),
-        ] {
-            for mistake in paths.iter().filter_map(|path| JsonPath::parse(path).err()) {
-                rule(false, format!("{key}: {mistake}"));
-            }
-            rule(paths.len() <= 64, format!("{key}: expected at most 64 paths, found {}", paths.len()));
-        }
-        for origin in &self.customer.frame_ancestors {
-            let plain = origin.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b';' | b','));
-            rule(
-                plain
-                    && (origin.starts_with("https://")
-                        || origin.starts_with("http://")
-                        || origin == "'self'"),
-                format!("customer.frame_ancestors: expected https://host[:port] or 'self', found {origin:?}"),
-            );
-        }
-        rule(
-            ["error", "warn", "info", "debug", "trace"].contains(&self.log.level.as_str()),
-            format!("log.level: expected error, warn, info, debug or trace, found {:?}", self.log.level),
-        );
-        rule(
-            ["text", "json"].contains(&self.log.format.as_str()),
-            format!("log.format: expected text or json, found {:?}", self.log.format),
-        );
-        mistakes
     }
 }
 

@@ -14,6 +14,7 @@ pub mod decode;
 pub mod export;
 pub mod flush;
 pub mod ingest;
+pub mod network;
 pub mod search;
 pub mod serve;
 pub mod spool;

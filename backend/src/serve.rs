@@ -13,12 +13,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{Accounts, AccountsError};
 use crate::api::{self, ApiState};
 use crate::cli::print;
 use crate::config::Config;
 use crate::customer::{self, CustomerState};
 use crate::databases;
 use crate::flush::Flusher;
+use crate::ingest::keys::{Keys, KnownKey};
 use crate::ingest::{Admission, tcp, udp};
 use crate::search::Search;
 use crate::spool::{self, Spool, SpoolConfig, SpoolStats};
@@ -26,6 +28,9 @@ use crate::telemetry::Metrics;
 
 /// How often a free port is looked for that both UDP and TCP can have.
 const PORT_TRIES: u32 = 20;
+
+/// How often agents' keys are read again.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long open HTTP requests may take to end at a stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +43,13 @@ pub async fn serve(config: &Config) -> Result<()> {
     let spool_dir = databases::data_dir(config)?.join("spool");
     let (store, accounts) = databases::open(config, &spool::identity(&spool_dir)?).await?;
     let metrics = Arc::new(Metrics::default());
+    let keys = Keys::default();
+    load_keys(&accounts, &keys).await?;
+    if config.admission.require_key && keys.is_empty() {
+        tracing::warn!(
+            "admission.require_key: there is no key yet, so nothing is taken; make one with `siplens agent-key add NAME`"
+        );
+    }
     let checkpoint = store.checkpoint().await?;
     let spool_config = SpoolConfig {
         dir: spool_dir,
@@ -73,11 +85,14 @@ pub async fn serve(config: &Config) -> Result<()> {
         .spawn(move || flusher.run(reader, &runtime))
         .context("a thread for the flusher")?;
 
-    let admission = Admission::new(writer.handle(), Arc::clone(&metrics), config.hep.inflated_bytes);
+    let admission =
+        Admission::new(writer.handle(), Arc::clone(&metrics), config.ingest_rules(), keys.clone());
     let stop_ingest = CancellationToken::new();
     let ingest = TaskTracker::new();
     let idle = Some(Duration::from_secs(config.hep.tcp_idle_seconds)).filter(|idle| !idle.is_zero());
     let limits = tcp::Limits { connections: config.hep.tcp_connections, idle };
+    let quarantine = admission.quarantine();
+    ingest.spawn(watch_keys(Arc::clone(&accounts), keys, stop_ingest.clone()));
     ingest.spawn(tcp::accept(hep_tcp, limits, admission.clone(), stop_ingest.clone()));
     ingest.spawn({
         let stop = stop_ingest.clone();
@@ -102,6 +117,8 @@ pub async fn serve(config: &Config) -> Result<()> {
         search: search.clone(),
         accounts,
         links: links.clone(),
+        tally: Arc::clone(&metrics.tally),
+        quarantine,
         metrics: Arc::new(move || metrics.text(&metrics_spool, hep_address.port())),
         ready: Arc::new(move || readiness(&ready_metrics, &ready_spool)),
         public_url: config.http.public_url.clone(),
@@ -134,6 +151,30 @@ pub async fn serve(config: &Config) -> Result<()> {
     stop_http.cancel();
     let _timeout = tokio::time::timeout(GRACE, servers.wait()).await;
     Ok(())
+}
+
+/// Puts the keys in force that agents may send with.
+async fn load_keys(accounts: &Accounts, keys: &Keys) -> Result<(), AccountsError> {
+    let known = accounts.agent_keys().await?;
+    keys.replace(known.iter().map(|key| KnownKey { hash: key.hash, agent_id: key.agent_id }).collect());
+    Ok(())
+}
+
+/// Takes over keys that are added and removed while the backend runs. While they cannot be read, those it has stay in
+/// force.
+async fn watch_keys(accounts: Arc<Accounts>, keys: Keys, stop: CancellationToken) {
+    let mut readable = true;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEYS_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+        let loaded = load_keys(&accounts, &keys).await;
+        if let (true, Err(error)) = (readable, &loaded) {
+            tracing::error!(%error, "agents' keys cannot be read; those known so far stay in force");
+        }
+        readable = loaded.is_ok();
+    }
 }
 
 /// Binds UDP and TCP to one address; for port 0, to one free port.

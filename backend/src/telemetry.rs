@@ -4,5 +4,6 @@ pub mod clock;
 mod kernel;
 pub mod log;
 mod metrics;
+pub mod tally;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, transport_name};

@@ -6,6 +6,7 @@
 
 mod access;
 mod address;
+mod admission;
 mod bad_input;
 mod call;
 mod capture;

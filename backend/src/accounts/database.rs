@@ -23,6 +23,12 @@ const TABLES: &str = "
         hash text not null unique,
         created_at_us bigint not null
     );
+    create table if not exists agent_key (
+        name text primary key,
+        hash text not null unique,
+        agent_id bigint,
+        created_at_us bigint not null
+    );
     create table if not exists login_session (
         hash text primary key,
         user_name text not null,

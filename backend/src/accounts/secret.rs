@@ -39,8 +39,13 @@ pub(super) fn random_text() -> Result<String, AccountsError> {
     Ok(URL_SAFE_NO_PAD.encode(random()?))
 }
 
-/// What is kept of a random value. It has 256 random bits, so neither salt nor a slow hash adds anything, and finding
+/// What is kept of a value. A random one has 256 random bits, so neither salt nor a slow hash adds anything, and finding
 /// a row by its hash tells nothing by the time it takes.
 pub(super) fn kept(value: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))
+}
+
+/// The hash that is kept, as octets; `None` where it is damaged.
+pub(super) fn hash_of(kept: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(kept).ok()?.try_into().ok()
 }

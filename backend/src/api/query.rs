@@ -159,6 +159,16 @@ pub struct PageQuery {
     cursor: Option<String>,
 }
 
+/// How many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LimitQuery {
+    /// At most so many items, 1 to 1000.
+    #[param(value_type = Option<u32>, default = 100, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+}
+
 impl SearchQuery {
     /// The filter and the page that are asked for.
     ///
@@ -244,6 +254,16 @@ impl PageQuery {
     }
 }
 
+impl LimitQuery {
+    /// How many items are asked for.
+    ///
+    /// # Errors
+    /// When the limit is out of its range.
+    pub fn read(self) -> Result<usize, ApiError> {
+        limit(self.limit)
+    }
+}
+
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
         Self::BadRequest(error.to_string())
@@ -278,10 +298,14 @@ pub fn text(field: &'static str, value: Option<String>) -> Result<Option<String>
     Err(ApiError::BadRequest(format!("{field}: expected 1 to {MOST_TEXT} characters of text")))
 }
 
-fn page(limit: Option<String>, cursor: Option<String>) -> Result<Page, ApiError> {
+/// How many items are asked for; 100 if nothing is said.
+fn limit(limit: Option<String>) -> Result<usize, ApiError> {
     let in_range = |s: &str| s.parse().ok().filter(|n| (1..=MOST_ITEMS).contains(n));
-    let limit = one_of("limit", "1 to 1000", limit, in_range)?.unwrap_or(100);
-    Ok(Page { cursor: text("cursor", cursor)?, limit })
+    Ok(one_of("limit", "1 to 1000", limit, in_range)?.unwrap_or(100))
+}
+
+fn page(items: Option<String>, cursor: Option<String>) -> Result<Page, ApiError> {
+    Ok(Page { limit: limit(items)?, cursor: text("cursor", cursor)? })
 }
 
 fn one_of<T>(

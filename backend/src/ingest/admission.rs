@@ -1,9 +1,15 @@
 //! Whether a packet is taken.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
+use super::keys::Keys;
+use super::quarantine::{Quarantine, Refused as Quarantined};
+use super::rate::RateLimit;
+use crate::network::Network;
 use crate::spool::{Record, Refused, SpoolHandle};
+use crate::telemetry::tally::Counted;
 use crate::telemetry::{Metrics, clock};
 
 /// Why a packet was not taken.
@@ -13,10 +19,18 @@ pub enum Refusal {
     Closed,
     /// Its compressed payload does not inflate, or to more than the bound.
     Inflate,
+    /// Its key is missing, unknown, or another agent's.
+    Key,
     /// It isn't HEP.
     Malformed,
+    /// Its peer is not in an allowed network.
+    Network,
     /// It carries no payload.
     NoPayload,
+    /// Its peer sends more than the rate allows.
+    Rate,
+    /// It is longer than the bound.
+    Size,
     /// The spool is full, on disk or in memory.
     SpoolFull,
 }
@@ -28,9 +42,48 @@ impl Refusal {
         match self {
             Self::Closed => "closed",
             Self::Inflate => "inflate",
+            Self::Key => "key",
             Self::Malformed => "malformed",
+            Self::Network => "network",
             Self::NoPayload => "no_payload",
+            Self::Rate => "rate",
+            Self::Size => "size",
             Self::SpoolFull => "spool_full",
+        }
+    }
+
+    /// Whether the packet itself is at fault, and worth a look.
+    const fn is_garbage(self) -> bool {
+        matches!(self, Self::Inflate | Self::Malformed | Self::NoPayload | Self::Size)
+    }
+}
+
+/// What is taken, of whom, and how much.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who may send; everybody where it is empty.
+    pub networks: Vec<Network>,
+    /// Whether every packet must carry a known key.
+    pub require_key: bool,
+    /// Packets a second of one peer; 0 is no limit.
+    pub packets_per_second: u32,
+    /// Longest packet, octets.
+    pub packet_bytes: usize,
+    /// Bound on an inflated payload, octets.
+    pub inflated_bytes: usize,
+    /// Octets of refused packets that are kept for a look.
+    pub quarantine_bytes: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            networks: Vec::new(),
+            require_key: false,
+            packets_per_second: 0,
+            packet_bytes: hep::MAX_PACKET_LEN,
+            inflated_bytes: 256 * 1024,
+            quarantine_bytes: 0,
         }
     }
 }
@@ -38,63 +91,206 @@ impl Refusal {
 /// The door to the spool that all transports share.
 #[derive(Clone)]
 pub struct Admission {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     spool: SpoolHandle,
     metrics: Arc<Metrics>,
-    inflated_bytes: usize,
+    rules: RwLock<Arc<Rules>>,
+    keys: Keys,
+    rate: RateLimit,
+    quarantine: Arc<Quarantine>,
+}
+
+/// What a packet says of itself, as far as it could be read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    agent_id: Option<u32>,
+    captured_at_us: Option<i64>,
+    has_key: bool,
+}
+
+/// A packet at the door.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// How it came.
+    pub transport: hep::Transport,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Its octets.
+    pub packet: &'a [u8],
 }
 
 impl Admission {
-    /// A door that inflates payloads up to this bound, octets.
+    /// A door with these rules and keys.
     #[must_use]
-    pub fn new(spool: SpoolHandle, metrics: Arc<Metrics>, inflated_bytes: usize) -> Self {
-        Self { spool, metrics, inflated_bytes }
+    pub fn new(spool: SpoolHandle, metrics: Arc<Metrics>, rules: Rules, keys: Keys) -> Self {
+        let rules = RwLock::new(Arc::new(rules));
+        let (rate, quarantine) = (RateLimit::default(), Arc::default());
+        Self { inner: Arc::new(Inner { spool, metrics, rules, keys, rate, quarantine }) }
     }
 
     /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.inner.metrics
+    }
+
+    /// What was refused, to be looked at.
+    #[must_use]
+    pub fn quarantine(&self) -> Arc<Quarantine> {
+        Arc::clone(&self.inner.quarantine)
+    }
+
+    /// Puts other rules in force.
+    pub fn replace_rules(&self, rules: Rules) {
+        *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Whether this address may send at all. A stream is asked for once, when it begins; the refusal is counted.
+    #[must_use]
+    pub fn lets_in(&self, transport: hep::Transport, peer: SocketAddr) -> bool {
+        let allowed = self.rules().allow(peer.ip());
+        if !allowed {
+            let arrival = Arrival { transport, peer, packet: &[] };
+            self.count(arrival, Read::default(), Err(Refusal::Network));
+        }
+        allowed
     }
 
     /// Offers one packet to the spool; counted either way. Never waits.
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn offer(&self, transport: hep::Transport, peer: SocketAddr, packet: &[u8]) -> Result<(), Refusal> {
-        let result = self.check(packet).and_then(|()| self.spool(transport, peer, packet));
-        self.count(transport, packet.len(), result);
+    pub fn offer(&self, arrival: Arrival<'_>) -> Result<(), Refusal> {
+        let rules = self.rules();
+        let allowed = if rules.allow(arrival.peer.ip()) { Ok(()) } else { Err(Refusal::Network) };
+        let in_rate = || self.in_rate(&rules, arrival.peer.ip()).then_some(()).ok_or(Refusal::Rate);
+        let mut read = Read::default();
+        let result = allowed
+            .and_then(|()| in_rate())
+            .and_then(|()| self.check(&rules, arrival.packet, &mut read))
+            .and_then(|()| self.spool(arrival, read));
+        self.count(arrival, read, result);
         result
     }
 
-    /// Whether this is a packet that can be stored.
+    /// Takes one packet of a stream, however long the spool is full or its peer over its rate: while it waits nothing
+    /// of the stream is read, and the agent feels it. Counted either way. `stopping` ends the waiting.
     ///
     /// # Errors
-    /// Why it can't.
-    pub fn check(&self, packet: &[u8]) -> Result<(), Refusal> {
+    /// Why it was not taken.
+    pub async fn take(&self, arrival: Arrival<'_>, stopping: impl Fn() -> bool) -> Result<(), Refusal> {
+        let rules = self.rules();
+        let mut read = Read::default();
+        let mut result = self.check(&rules, arrival.packet, &mut read);
+        while result.is_ok() && !stopping() && !self.in_rate(&rules, arrival.peer.ip()) {
+            self.hold_back().await;
+        }
+        if result.is_ok() {
+            loop {
+                result = self.spool(arrival, read);
+                if result != Err(Refusal::SpoolFull) || stopping() {
+                    break;
+                }
+                self.hold_back().await;
+            }
+        }
+        self.count(arrival, read, result);
+        result
+    }
+
+    /// Counts, and keeps, what is not even a packet.
+    pub fn refuse(&self, arrival: Arrival<'_>, refusal: Refusal) {
+        self.count(arrival, Read::default(), Err(refusal));
+    }
+
+    async fn hold_back(&self) {
+        self.inner.metrics.tcp_held_back.inc();
+        tokio::time::sleep(super::FULL_PAUSE).await;
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.inner.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn in_rate(&self, rules: &Rules, ip: IpAddr) -> bool {
+        self.inner.rate.take(ip, rules.packets_per_second, Instant::now())
+    }
+
+    /// Whether this is a packet that can be stored, of an agent that may send it.
+    fn check(&self, rules: &Rules, packet: &[u8], read: &mut Read) -> Result<(), Refusal> {
+        if packet.len() > rules.packet_bytes {
+            return Err(Refusal::Size);
+        }
         let packet = hep::decode(packet).map_err(|_| Refusal::Malformed)?;
+        *read = Read {
+            agent_id: packet.agent_id,
+            captured_at_us: packet
+                .time
+                .filter(|time| time.seconds > 0)
+                .map(|time| i64::from(time.seconds) * 1_000_000 + i64::from(time.microseconds.min(999_999))),
+            has_key: packet.auth_key.is_some(),
+        };
+        if rules.require_key && !packet.auth_key.is_some_and(|key| self.inner.keys.open(key, packet.agent_id))
+        {
+            return Err(Refusal::Key);
+        }
         match packet.payload {
             hep::Payload::None => Err(Refusal::NoPayload),
             hep::Payload::Plain(_) => Ok(()),
             hep::Payload::Compressed(_) => {
-                packet.payload.inflate(self.inflated_bytes).map(drop).map_err(|_| Refusal::Inflate)
+                packet.payload.inflate(rules.inflated_bytes).map(drop).map_err(|_| Refusal::Inflate)
             }
         }
     }
 
-    /// Offers a packet that was checked; not counted.
-    ///
-    /// # Errors
-    /// [`Refusal::SpoolFull`] and [`Refusal::Closed`].
-    pub fn spool(&self, transport: hep::Transport, peer: SocketAddr, packet: &[u8]) -> Result<(), Refusal> {
-        let record = Record { received_at_us: clock::now_us(), peer, transport, hep: packet.to_vec() };
-        self.spool.offer(record).map_err(|refused| match refused {
+    /// Offers a packet that was checked. A key goes no further than this.
+    fn spool(&self, arrival: Arrival<'_>, read: Read) -> Result<(), Refusal> {
+        let Arrival { transport, peer, packet } = arrival;
+        let mut hep = packet.to_vec();
+        if read.has_key {
+            hep::erase_key(&mut hep);
+        }
+        let record = Record { received_at_us: clock::now_us(), peer, transport, hep };
+        self.inner.spool.offer(record).map_err(|refused| match refused {
             Refused::Closed => Refusal::Closed,
             Refused::Full => Refusal::SpoolFull,
         })
     }
 
-    /// Counts a packet of this size, octets, by what became of it.
-    pub fn count(&self, transport: hep::Transport, size: usize, result: Result<(), Refusal>) {
-        self.metrics.ingested(transport, result.err().map_or("accepted", Refusal::as_str), size);
+    /// Counts a packet by what became of it, says a refusal once for each peer and reason, and keeps garbage.
+    fn count(&self, arrival: Arrival<'_>, read: Read, result: Result<(), Refusal>) {
+        let Arrival { transport, peer, packet } = arrival;
+        let Inner { metrics, quarantine, .. } = &*self.inner;
+        let reason = result.map_err(Refusal::as_str);
+        metrics.ingested(transport, reason.err().unwrap_or("accepted"), packet.len());
+        let received_at_us = clock::now_us();
+        let Read { agent_id, captured_at_us, .. } = read;
+        let first =
+            metrics.tally.count(&Counted { peer, received_at_us, agent_id, captured_at_us, result: reason });
+        let Err(refusal) = result else { return };
+        if first {
+            tracing::warn!(%peer, agent.id = agent_id, reason = refusal.as_str(), "hep is refused; further refusals of this peer are counted only");
+        }
+        if refusal.is_garbage() {
+            quarantine.keep(packet, self.rules().quarantine_bytes, |number, octets| Quarantined {
+                number,
+                received_at_us,
+                peer,
+                transport,
+                reason: refusal,
+                size: packet.len(),
+                octets,
+            });
+        }
+    }
+}
+
+impl Rules {
+    fn allow(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.is_empty() || self.networks.iter().any(|network| network.contains(ip))
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::call::event::{self, EventPaths, JsonPath};
 use crate::call::message::{Kind, Message, PROTOCOL_SIP, Transport};
+use crate::network::Network;
 use crate::store::Key;
 
 /// An address to look for: a host, a host and port, or a network.
@@ -12,7 +13,7 @@ pub enum AddressFilter {
     /// Any port of this address.
     Host(IpAddr),
     /// All addresses with these leading bits.
-    Network(IpAddr, u8),
+    Network(Network),
     /// Exactly this address and port.
     Socket(SocketAddr),
 }
@@ -101,14 +102,7 @@ impl AddressFilter {
         if let Ok(socket) = text.parse() {
             return Ok(Self::Socket(socket));
         }
-        let (net, bits) = text.split_once('/').ok_or_else(bad)?;
-        let net: IpAddr = net.parse().map_err(|_| bad())?;
-        let bits: u8 = bits.parse().map_err(|_| bad())?;
-        let most = if net.is_ipv4() { 32 } else { 128 };
-        if bits > most {
-            return Err(bad());
-        }
-        Ok(Self::Network(net, bits))
+        Network::parse(text).map(Self::Network).ok_or_else(bad)
     }
 
     /// Whether the address meets the condition.
@@ -116,7 +110,7 @@ impl AddressFilter {
     pub fn accepts(&self, address: &SocketAddr) -> bool {
         match self {
             Self::Host(ip) => address.ip() == *ip,
-            Self::Network(net, bits) => same_network(*net, address.ip(), *bits),
+            Self::Network(network) => network.contains(address.ip()),
             Self::Socket(socket) => address.ip() == socket.ip() && address.port() == socket.port(),
         }
     }
@@ -129,20 +123,6 @@ impl AddressFilter {
             Self::Network(..) => None,
             Self::Socket(socket) => Some(socket.ip()),
         }
-    }
-}
-
-fn same_network(net: IpAddr, ip: IpAddr, bits: u8) -> bool {
-    match (net, ip) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            a.to_bits() & mask == b.to_bits() & mask
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-            a.to_bits() & mask == b.to_bits() & mask
-        }
-        _ => false,
     }
 }
 

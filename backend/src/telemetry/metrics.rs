@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::kernel;
+use super::tally::{Exported, Tally};
 use crate::spool::SpoolStats;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -19,16 +20,31 @@ struct IngestLabels {
     result: &'static str,
 }
 
+/// The name of a transport in labels and answers.
+#[must_use]
+pub const fn transport_name(transport: hep::Transport) -> &'static str {
+    match transport {
+        hep::Transport::Udp => "udp",
+        hep::Transport::Tcp => "tcp",
+        hep::Transport::Tls => "tls",
+        hep::Transport::Sctp => "sctp",
+        hep::Transport::Ws => "ws",
+        hep::Transport::Wss => "wss",
+    }
+}
+
 /// All counters of the backend.
 pub struct Metrics {
     registry: Registry,
+    /// Who sent what.
+    pub tally: Arc<Tally>,
     packets: Family<IngestLabels, Counter>,
     bytes: Counter,
     /// HEP streams open now.
     pub tcp_connections: Gauge,
     /// HEP streams closed at once because there were too many.
     pub tcp_refused: Counter,
-    /// How often a HEP stream was held back because the spool was full.
+    /// How often a HEP stream was held back: the spool was full, or its peer over its rate.
     pub tcp_held_back: Counter,
     kernel_drops: Gauge,
     /// Records of the spool that could not be read.
@@ -55,6 +71,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("siplens"),
+            tally: Arc::default(),
             packets: Family::default(),
             bytes: Counter::default(),
             tcp_connections: Gauge::default(),
@@ -76,7 +93,8 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, spool, .. } = self;
+        let Self { registry, spool, tally, .. } = self;
+        registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
         registry.register("ingest_tcp_connections", "HEP streams open", self.tcp_connections.clone());
@@ -87,7 +105,7 @@ impl Metrics {
         );
         registry.register(
             "ingest_tcp_held_back",
-            "pauses of HEP streams because the spool was full",
+            "pauses of HEP streams because the spool was full, or their peer over its rate",
             self.tcp_held_back.clone(),
         );
         registry.register(
@@ -118,7 +136,7 @@ impl Metrics {
 
     /// Counts a packet.
     pub fn ingested(&self, transport: hep::Transport, result: &'static str, size: usize) {
-        let transport = if transport == hep::Transport::Tcp { "tcp" } else { "udp" };
+        let transport = transport_name(transport);
         self.packets.get_or_create(&IngestLabels { transport, result }).inc();
         self.bytes.inc_by(size as u64);
     }

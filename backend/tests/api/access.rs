@@ -10,7 +10,7 @@ use crate::stage::{Answer, Stage};
 const PASSWORD: &str = "a long enough password";
 
 /// Every route that shows or changes something.
-const CLOSED: [(&str, &str); 10] = [
+const CLOSED: [(&str, &str); 13] = [
     ("GET", "/api/v1/messages"),
     ("GET", "/api/v1/calls"),
     ("GET", "/api/v1/calls/mine"),
@@ -20,6 +20,9 @@ const CLOSED: [(&str, &str); 10] = [
     ("GET", "/api/v1/links"),
     ("POST", "/api/v1/links"),
     ("DELETE", "/api/v1/links/019aa000-0000-7000-8000-000000000000"),
+    ("GET", "/api/v1/agents"),
+    ("GET", "/api/v1/peers"),
+    ("GET", "/api/v1/quarantine"),
     ("GET", "/metrics"),
 ];
 

@@ -7,6 +7,7 @@ mod access;
 mod description;
 mod events;
 mod hostile;
+mod ingest;
 mod links;
 mod routes;
 mod stage;

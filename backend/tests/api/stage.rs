@@ -14,11 +14,13 @@ use siplens_backend::api::{self, ApiState};
 use siplens_backend::call::event::{EventPaths, JsonPath};
 use siplens_backend::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
 use siplens_backend::customer::{self, CustomerState, Links};
+use siplens_backend::ingest::quarantine::Quarantine;
 use siplens_backend::search::Search;
 use siplens_backend::spool::Position;
 use siplens_backend::store::postgres::PostgresStore;
 use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::store::{Flush, Store, slice};
+use siplens_backend::telemetry::tally::Tally;
 use sqlx::Connection;
 use tower::ServiceExt;
 
@@ -33,6 +35,8 @@ pub const LOCAL: &str = "127.0.0.1:40000";
 
 pub struct Stage {
     pub accounts: Arc<Accounts>,
+    pub tally: Arc<Tally>,
+    pub quarantine: Arc<Quarantine>,
     store: Arc<dyn Store>,
     operator: Router,
     customer: Router,
@@ -98,19 +102,22 @@ impl Stage {
         messages.push(hostile(START_US + 10 * 60_000_000));
         write(&store, messages).await;
 
+        let (tally, quarantine) = (Arc::<Tally>::default(), Arc::<Quarantine>::default());
         let search = Search::new(Arc::clone(&store), Arc::new(paths()));
         let links = Links::open(Arc::clone(&accounts), CUSTOMER_URL.into(), 86_400 * 30).await.unwrap();
         let operator = api::router(ApiState {
             search: search.clone(),
             accounts: Arc::clone(&accounts),
             links: links.clone(),
+            tally: Arc::clone(&tally),
+            quarantine: Arc::clone(&quarantine),
             metrics: Arc::new(|| "siplens_test_total 1\n# EOF\n".into()),
             ready: Arc::new(|| Ok(())),
             public_url: "https://siplens.example.net".into(),
         });
         let frames = ["https://portal.example.net".to_owned()];
         let customer = customer::router(CustomerState::new(search, links, &frames));
-        Self { accounts, store, operator, customer, _files: files }
+        Self { accounts, tally, quarantine, store, operator, customer, _files: files }
     }
 
     /// Stores an event of the first call's time.

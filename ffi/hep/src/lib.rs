@@ -26,6 +26,7 @@
 //! - [`Packet`]: what one packet says
 //! - [`decode()`], [`encode()`]: bytes to packet and back
 //! - [`Template`]: the packets of one agent, quicker
+//! - [`erase_key`]: a packet that can be kept
 //! - [`framing`]: where a packet ends in a stream of bytes
 
 pub mod chunk;
@@ -33,6 +34,7 @@ mod decode;
 mod encode;
 mod error;
 pub mod framing;
+mod key;
 mod legacy;
 mod packet;
 mod payload;
@@ -43,6 +45,7 @@ mod vendor;
 pub use decode::decode;
 pub use encode::{encode, encode_into, encoded_len};
 pub use error::{DecodeError, EncodeError, FramingError, InflateError};
+pub use key::erase_key;
 pub use packet::{Packet, Timestamp, Version};
 pub use payload::Payload;
 pub use template::{Seen, Template};

@@ -1,6 +1,23 @@
 // Made from openapi.json by `npm run schema`. Not to be edited.
 
 export interface paths {
+    "/api/v1/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Capture agents that sent since the start: what was taken and refused of each, and how its clock goes. */
+        get: operations["list_agents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/calls": {
         parameters: {
             query?: never;
@@ -162,6 +179,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/peers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Addresses that sent since the start: what was taken and refused of each. */
+        get: operations["list_peers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quarantine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was refused as garbage and is still in memory, newest first. */
+        get: operations["list_quarantine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions/{correlation_id}": {
         parameters: {
             query?: never;
@@ -251,6 +302,41 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A capture agent that sent something since the start. */
+        Agent: {
+            /**
+             * Format: int64
+             * @description Packets that were taken.
+             */
+            accepted: number;
+            /**
+             * Format: int32
+             * @description Its id, as it says.
+             */
+            agent_id: number;
+            /**
+             * Format: int64
+             * @description Its clock less ours, ms, by its freshest packet of late; null where it sends no time.
+             */
+            clock_offset_ms: number | null;
+            /** @description Whether its clock differs by more than two seconds, so that its times cannot be compared with other agents'. */
+            clock_skewed: boolean;
+            /** @description Its last packet. */
+            last_seen: string;
+            /** @description Who sent its last packet, address:port. */
+            peer: string;
+            /** @description Packets that were refused, by reason. */
+            refused: {
+                [key: string]: number;
+            };
+        };
+        /** @description All agents. */
+        Agents: {
+            /** @description By id; at most 1024. */
+            items: components["schemas"]["Agent"][];
+            /** @description All further ones together. */
+            others: components["schemas"]["Others"];
+        };
         /**
          * @description Whether one must log in.
          * @enum {string}
@@ -724,6 +810,18 @@ export interface components {
             /** @description Shows only what was captured then or earlier. */
             until?: string | null;
         };
+        /** @description What became of those who have no entry of their own. */
+        Others: {
+            /**
+             * Format: int64
+             * @description Packets that were taken.
+             */
+            accepted: number;
+            /** @description Packets that were refused, by reason. */
+            refused: {
+                [key: string]: number;
+            };
+        };
         /**
          * @description How a call ended.
          * @enum {string}
@@ -734,6 +832,54 @@ export interface components {
          * @description A pcap file.
          */
         Pcap: string;
+        /** @description An address that sent something since the start. */
+        Peer: {
+            /**
+             * Format: int64
+             * @description Packets that were taken.
+             */
+            accepted: number;
+            /** @description The address; of IPv6, its /64. */
+            address: string;
+            /** @description Its last packet. */
+            last_seen: string;
+            /** @description Packets that were refused, by reason. */
+            refused: {
+                [key: string]: number;
+            };
+        };
+        /** @description All peers. */
+        Peers: {
+            /** @description By address; at most 1024. */
+            items: components["schemas"]["Peer"][];
+            /** @description All further ones together. */
+            others: components["schemas"]["Others"];
+        };
+        /** @description Garbage, newest first. */
+        Quarantine: {
+            /** @description The packets. */
+            items: components["schemas"]["Quarantined"][];
+        };
+        /** @description A packet that was refused as garbage. */
+        Quarantined: {
+            /**
+             * Format: int64
+             * @description Counted from 1 since the start.
+             */
+            number: number;
+            /** @description Its first 4096 octets in base64; a key is overwritten with zeros. */
+            octets_base64: string;
+            /** @description Who sent it, address:port. */
+            peer: string;
+            /** @description Why it was refused. */
+            reason: string;
+            /** @description When it came. */
+            received_at: string;
+            /** @description How long it was, octets. */
+            size_bytes: number;
+            /** @description How it came: `udp`, `tcp`, … */
+            transport: string;
+        };
         /**
          * @description What a row draws.
          * @enum {string}
@@ -790,6 +936,33 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_agents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agents"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_calls: {
         parameters: {
             query?: {
@@ -1351,6 +1524,71 @@ export interface operations {
                 };
             };
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_peers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Peers"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_quarantine: {
+        parameters: {
+            query?: {
+                /** @description At most so many items, 1 to 1000. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quarantine"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

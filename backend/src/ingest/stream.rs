@@ -1,0 +1,87 @@
+//! HEP in a stream of octets: packets back to back, framed by their length. A stream that is not HEP3 is closed, since
+//! nothing says where the next packet would begin. A full spool holds the stream back instead of losing from it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use hep::framing::{self, Frame};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{Admission, Arrival, Refusal};
+
+const READ_BYTES: usize = 64 * 1024;
+
+/// Where a stream comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// How.
+    pub transport: hep::Transport,
+    /// From whom.
+    pub peer: SocketAddr,
+}
+
+impl Origin {
+    /// A packet of the stream.
+    #[must_use]
+    pub fn packet(self, packet: &[u8]) -> Arrival<'_> {
+        Arrival { transport: self.transport, peer: self.peer, packet }
+    }
+}
+
+/// Takes all packets of a stream until it ends, or, between two packets, until stopped. It is given up after nothing
+/// came for `idle`, if that is set.
+///
+/// # Errors
+/// When the stream breaks, is not HEP, or its agent may not send.
+pub async fn receive(
+    mut stream: impl AsyncRead + Unpin,
+    origin: Origin,
+    idle: Option<Duration>,
+    admission: &Admission,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        buffer.reserve(READ_BYTES);
+        let read = stream.read_buf(&mut buffer);
+        let read = async {
+            match idle {
+                Some(idle) => tokio::time::timeout(idle, read).await.unwrap_or_else(|_| {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for the idle time"))
+                }),
+                None => read.await,
+            }
+        };
+        let octets = tokio::select! {
+            octets = read => octets?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if octets == 0 {
+            if !buffer.is_empty() {
+                admission.refuse(origin.packet(&buffer), Refusal::Malformed);
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed in the middle of a packet"));
+            }
+            return Ok(());
+        }
+        loop {
+            match framing::frame(&buffer) {
+                Ok(Frame::Complete(length)) => {
+                    let packet = origin.packet(buffer.get(..length).unwrap_or_default());
+                    let taken = admission.take(packet, || stop.is_cancelled()).await;
+                    if taken == Err(Refusal::Key) {
+                        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "its key opens nothing"));
+                    }
+                    buffer.advance(length.min(buffer.len()));
+                }
+                Ok(Frame::Incomplete { .. }) => break,
+                Err(error) => {
+                    admission.refuse(origin.packet(&buffer), Refusal::Malformed);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Who sent what, and what became of it: by peer and by agent, in tables of bounded size.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::network::peer;
+
+/// Peers, and agents, that have an entry of their own. Further ones are counted together.
+const MOST_ENTRIES: usize = 1024;
+
+/// How long the freshest packet tells an agent's clock, µs.
+const CLOCK_WINDOW_US: i64 = 60_000_000;
+
+/// An agent whose clock differs by so much is one whose times cannot be compared with others', µs.
+pub const SKEWED_US: i64 = 2_000_000;
+
+/// What became of packets.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Packets that were taken.
+    pub accepted: u64,
+    /// Packets that were not, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// The last packet, µs since the epoch.
+    pub last_seen_us: i64,
+}
+
+/// A capture agent, as it says who it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AgentCounts {
+    /// What became of its packets.
+    pub counts: Counts,
+    /// Who sent the last one.
+    pub peer: SocketAddr,
+    /// Its clock less ours, µs, as told by the freshest packet of the last minute or two. What an agent kept for a
+    /// while looks like a slow clock until something fresh comes. `None` before the first time was sent.
+    pub clock_offset_us: Option<i64>,
+}
+
+/// What is known of a packet when it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// When it came, µs since the epoch.
+    pub received_at_us: i64,
+    /// Which agent it is of, where it could be read.
+    pub agent_id: Option<u32>,
+    /// When the agent captured it, µs since the epoch, where it says so.
+    pub captured_at_us: Option<i64>,
+    /// What became of it: taken, or refused for this reason.
+    pub result: Result<(), &'static str>,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub struct Tally {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    peers: Table<IpAddr, Counts>,
+    agents: Table<u32, Agent>,
+}
+
+#[derive(Debug)]
+struct Table<K, V> {
+    entries: HashMap<K, V>,
+    others: Counts,
+}
+
+#[derive(Debug)]
+struct Agent {
+    counts: Counts,
+    peer: SocketAddr,
+    clock: Clock,
+}
+
+/// The greatest offset of this window and of the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    since_us: i64,
+    now: Option<i64>,
+    before: Option<i64>,
+}
+
+impl Tally {
+    /// Counts a packet. Tells whether it is the first of its peer that was refused for its reason.
+    pub fn count(&self, counted: &Counted) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { peers, agents } = &mut *inner;
+        if let Some(agent_id) = counted.agent_id {
+            let new = || Agent { counts: Counts::default(), peer: counted.peer, clock: Clock::default() };
+            match agents.entry(agent_id, counted.result.is_ok(), new, |agent| agent.counts.accepted) {
+                Some(agent) => {
+                    agent.counts.count(counted);
+                    agent.peer = counted.peer;
+                    if let Some(captured_at_us) = counted.captured_at_us.filter(|_| counted.result.is_ok()) {
+                        agent.clock.note(counted.received_at_us, captured_at_us);
+                    }
+                }
+                None => drop(agents.others.count(counted)),
+            }
+        }
+        let taken = counted.result.is_ok();
+        match peers.entry(peer(counted.peer.ip()), taken, Counts::default, |counts| counts.accepted) {
+            Some(counts) => counts.count(counted),
+            None => peers.others.count(counted),
+        }
+    }
+
+    /// All peers by address, and what became of those who have no entry of their own.
+    #[must_use]
+    pub fn peers(&self) -> (BTreeMap<IpAddr, Counts>, Counts) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = inner.peers.entries.iter().map(|(ip, counts)| (*ip, counts.clone())).collect();
+        (peers, inner.peers.others.clone())
+    }
+
+    /// All agents by id, and what became of those that have no entry of their own.
+    #[must_use]
+    pub fn agents(&self) -> (BTreeMap<u32, AgentCounts>, Counts) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = |agent: &Agent| AgentCounts {
+            counts: agent.counts.clone(),
+            peer: agent.peer,
+            clock_offset_us: agent.clock.now.max(agent.clock.before),
+        };
+        let agents = inner.agents.entries.iter().map(|(id, agent)| (*id, seen(agent))).collect();
+        (agents, inner.agents.others.clone())
+    }
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), others: Counts::default() }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> Table<K, V> {
+    /// The entry of this key. In a full table, one whose packets are taken gets the place of one whose never were, so
+    /// that invented peers cannot hide real ones.
+    fn entry(
+        &mut self,
+        key: K,
+        taken: bool,
+        new: impl FnOnce() -> V,
+        accepted: impl Fn(&V) -> u64,
+    ) -> Option<&mut V> {
+        if self.entries.len() >= MOST_ENTRIES && !self.entries.contains_key(&key) {
+            let idle = self.entries.iter().find(|(_, entry)| accepted(entry) == 0).map(|(key, _)| *key);
+            self.entries.remove(&idle.filter(|_| taken)?);
+        }
+        Some(self.entries.entry(key).or_insert_with(new))
+    }
+}
+
+impl Counts {
+    /// Counts; whether it is the first refusal for its reason.
+    fn count(&mut self, counted: &Counted) -> bool {
+        self.last_seen_us = counted.received_at_us;
+        match counted.result {
+            Ok(()) => {
+                self.accepted += 1;
+                false
+            }
+            Err(reason) => {
+                let count = self.refused.entry(reason).or_default();
+                *count += 1;
+                *count == 1
+            }
+        }
+    }
+}
+
+impl Clock {
+    fn note(&mut self, received_at_us: i64, captured_at_us: i64) {
+        if received_at_us.saturating_sub(self.since_us) > CLOCK_WINDOW_US {
+            *self = Self { since_us: received_at_us, now: None, before: self.now };
+        }
+        self.now = self.now.max(Some(captured_at_us.saturating_sub(received_at_us)));
+    }
+}
+
+/// The tally as metrics: refusals by peer and by agent, what agents sent, and their clocks.
+#[derive(Debug)]
+pub(super) struct Exported(pub(super) Arc<Tally>);
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RefusedLabels {
+    who: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AgentLabels {
+    agent_id: u32,
+}
+
+impl Collector for Exported {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (peers, other_peers) = self.0.peers();
+        let (agents, other_agents) = self.0.agents();
+        let others = "other".to_owned();
+        let by_peer = peers.iter().map(|(ip, counts)| (ip.to_string(), counts));
+        refused(
+            &mut encoder,
+            "ingest_peer_refused",
+            "HEP packets refused, by sending address and reason",
+            by_peer.chain([(others.clone(), &other_peers)]),
+        )?;
+        let by_agent = agents.iter().map(|(id, agent)| (id.to_string(), &agent.counts));
+        refused(
+            &mut encoder,
+            "ingest_agent_refused",
+            "HEP packets refused, by agent id and reason",
+            by_agent.chain([(others, &other_agents)]),
+        )?;
+        let (name, help) = ("ingest_agent_packets", "HEP packets taken, by agent id");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (agent_id, agent) in &agents {
+            let labels = AgentLabels { agent_id: *agent_id };
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&agent.counts.accepted, None)?;
+        }
+        let (name, help) = ("agent_clock_offset_microseconds", "an agent's clock less ours");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (agent_id, agent) in &agents {
+            if let Some(offset_us) = agent.clock_offset_us {
+                family.encode_family(&AgentLabels { agent_id: *agent_id })?.encode_gauge(&offset_us)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: impl Iterator<Item = (String, &'a Counts)>,
+) -> Result<(), std::fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (who, counts) in counts {
+        for (reason, count) in &counts.refused {
+            let labels = RefusedLabels { who: who.clone(), reason };
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(peer: &str, agent_id: u32, at_us: i64, result: Result<(), &'static str>) -> Counted {
+        Counted {
+            peer: peer.parse().expect("an address"),
+            received_at_us: at_us,
+            agent_id: Some(agent_id),
+            captured_at_us: Some(at_us),
+            result,
+        }
+    }
+
+    #[test]
+    fn each_refusal_is_counted_by_peer_agent_and_reason_and_told_once() {
+        let tally = Tally::default();
+        assert!(!tally.count(&counted("192.0.2.1:1", 7, 1, Ok(()))));
+        assert!(tally.count(&counted("192.0.2.1:2", 7, 2, Err("key"))));
+        assert!(!tally.count(&counted("192.0.2.1:3", 7, 3, Err("key"))));
+        assert!(tally.count(&counted("192.0.2.1:3", 8, 4, Err("rate"))));
+        let (peers, others) = tally.peers();
+        let counts = &peers[&"192.0.2.1".parse::<IpAddr>().expect("an address")];
+        assert_eq!((counts.accepted, counts.last_seen_us), (1, 4));
+        assert_eq!(counts.refused, BTreeMap::from([("key", 2), ("rate", 1)]));
+        assert_eq!(others, Counts::default());
+        let (agents, _) = tally.agents();
+        assert_eq!(agents[&7].counts.refused, BTreeMap::from([("key", 2)]));
+        assert_eq!(agents[&8].counts.refused, BTreeMap::from([("rate", 1)]));
+    }
+
+    #[test]
+    fn invented_peers_fill_neither_the_memory_nor_the_place_of_real_ones() {
+        let tally = Tally::default();
+        for n in 0..5000u32 {
+            let peer = SocketAddr::from((std::net::Ipv4Addr::from_bits(n), 1));
+            tally.count(&Counted { peer, ..counted("0.0.0.0:1", n, 1, Err("network")) });
+        }
+        tally.count(&counted("192.0.2.1:1", 100_000, 2, Ok(())));
+        let (peers, others) = tally.peers();
+        assert_eq!((peers.len(), others.refused["network"]), (MOST_ENTRIES, 5000 - MOST_ENTRIES as u64));
+        assert!(peers.contains_key(&"192.0.2.1".parse().expect("an address")));
+        let (agents, _) = tally.agents();
+        assert_eq!((agents.len(), agents.contains_key(&100_000)), (MOST_ENTRIES, true));
+    }
+
+    #[test]
+    fn a_clock_is_told_by_the_freshest_packet_of_late() {
+        let tally = Tally::default();
+        let sent = |received: i64, captured: i64| {
+            let counted = counted("192.0.2.1:1", 7, received * 1_000_000, Ok(()));
+            tally.count(&Counted { captured_at_us: Some(captured * 1_000_000), ..counted });
+            tally.agents().0[&7].clock_offset_us.expect("an offset") / 1_000_000
+        };
+        assert_eq!(sent(1000, 400), -600, "kept for ten minutes, or a clock that is slow");
+        assert_eq!(sent(1001, 1001), 0, "it was kept");
+        assert_eq!(sent(1002, 500), 0);
+        assert_eq!(sent(1003, 1033), 30, "and now its clock is fast");
+        assert_eq!(sent(1070, 1070), 30);
+        assert_eq!(sent(1140, 1140), 0, "which is forgotten when it is right again");
+    }
+}

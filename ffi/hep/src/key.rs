@@ -1,0 +1,69 @@
+use crate::chunk::{AUTH_KEY, HEADER_LEN, VENDOR_GENERIC};
+use crate::framing::{HEP3_HEADER_LEN, is_magic};
+
+/// Overwrites the authentication key, chunk 0x000e, with zeros, so that the packet can be kept. The rest stays as it
+/// is, lengths included. Of a damaged packet, what can be found of a key is overwritten. HEP1 and HEP2 have none.
+pub fn erase_key(packet: &mut [u8]) {
+    if !matches!(*packet, [a, b, c, d, ..] if is_magic([a, b, c, d])) {
+        return;
+    }
+    let mut rest = packet.get_mut(HEP3_HEADER_LEN..).unwrap_or_default();
+    while let Some((&mut [v0, v1, t0, t1, l0, l1], after)) = rest.split_first_chunk_mut::<HEADER_LEN>() {
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let Some(body_len) = length.checked_sub(HEADER_LEN) else { return };
+        let (body, next) = after.split_at_mut(body_len.min(after.len()));
+        if (u16::from_be_bytes([v0, v1]), u16::from_be_bytes([t0, t1])) == (VENDOR_GENERIC, AUTH_KEY) {
+            body.fill(0);
+        }
+        rest = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Packet, Payload, decode, encode};
+
+    fn packet(key: Option<&'static [u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let packet = Packet {
+            auth_key: key,
+            payload: Payload::Plain(b"a-secret in the payload"),
+            ..Packet::default()
+        };
+        encode(&packet, &mut bytes).expect("a packet");
+        bytes
+    }
+
+    #[test]
+    fn the_key_is_gone_and_all_else_is_there() {
+        let mut bytes = packet(Some(b"a-secret"));
+        erase_key(&mut bytes);
+        let erased = decode(&bytes).expect("still a packet");
+        assert_eq!(erased.auth_key, Some(&[0; 8][..]));
+        assert_eq!(erased.payload, Payload::Plain(b"a-secret in the payload"));
+        let mut without = packet(None);
+        erase_key(&mut without);
+        assert_eq!(without, packet(None));
+    }
+
+    #[test]
+    fn a_cut_packet_keeps_no_part_of_its_key() {
+        let whole = packet(Some(b"KKKKKKKKKKKK"));
+        for length in 0..whole.len() {
+            let mut cut = whole[..length].to_vec();
+            erase_key(&mut cut);
+            assert!(!cut.contains(&b'K'), "{length}");
+            assert_eq!(cut.len(), length);
+        }
+    }
+
+    #[test]
+    fn what_is_no_hep3_is_left_alone() {
+        for bytes in [&b""[..], b"HEP", b"\x01\x10\x02\x11", b"HEP3", b"HEP3\0\x06\0\0\0\x0e\0\x01x"] {
+            let mut copy = bytes.to_vec();
+            erase_key(&mut copy);
+            assert_eq!(copy, bytes);
+        }
+    }
+}
