@@ -2,7 +2,7 @@
 //! End to end: a real Kamailio with the module, sipp, the real backend.
 //!
 //! `cargo test -p siplens-e2e --test cases`, after `cargo build -p siplens` and `scripts/build-module`; `./test e2e`
-//! does all of it. What is missing fails a case: nothing here is skipped.
+//! does all of it. What is missing fails a case; only what the kernel cannot do (SCTP) is skipped, and says so.
 
 mod access;
 mod address;
@@ -31,3 +31,4 @@ mod search;
 mod session;
 mod siptrace;
 mod stage;
+mod websocket;

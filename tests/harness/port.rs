@@ -46,14 +46,17 @@ fn unused(port: u16) -> bool {
     })
 }
 
-/// Whether somebody holds this port over UDP, or listens on it over TCP: how sipp shows that it is ready. The kernel's
+/// Whether somebody holds this port over UDP, or listens on it over TCP or SCTP: how sipp shows that it is ready. The kernel's
 /// tables are read, since trying to bind would for a moment take the port from whoever is about to.
 pub fn is_taken(port: u16) -> bool {
     let local = format!(":{port:04X}");
-    ["udp", "udp6", "tcp", "tcp6"].iter().any(|table| {
+    let taken = ["udp", "udp6", "tcp", "tcp6"].iter().any(|table| {
         let text = std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
         text.lines()
             .skip(1)
             .any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
-    })
+    });
+    // A kernel without SCTP has no such table. The port is in its sixth column, in decimal.
+    let endpoints = std::fs::read_to_string("/proc/net/sctp/eps").unwrap_or_default();
+    taken || endpoints.lines().any(|line| line.split_whitespace().nth(5) == Some(&port.to_string()))
 }

@@ -17,6 +17,8 @@ const READY: Duration = Duration::from_secs(10);
 /// What sipp speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// One SCTP association for all calls; needs a kernel that has SCTP.
+    Sctp,
     /// One TCP connection for all calls.
     Tcp,
     /// One UDP socket for all calls.
@@ -26,6 +28,7 @@ pub enum Transport {
 impl Transport {
     fn flag(self) -> &'static str {
         match self {
+            Self::Sctp => "s1",
             Self::Tcp => "t1",
             Self::Udp => "u1",
         }
@@ -76,6 +79,7 @@ impl Uas {
         match self.transport {
             Transport::Udp => format!("sip:{}", self.address),
             Transport::Tcp => format!("sip:{};transport=tcp", self.address),
+            Transport::Sctp => format!("sip:{};transport=sctp", self.address),
         }
     }
 }
