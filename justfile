@@ -2,7 +2,7 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-packages := "--workspace --exclude siplens-kamailio-sys --exclude siplens-kamailio-mod"
+packages := "--workspace --exclude siplens-kamailio-sys --exclude siplens-kamailio-mod --exclude siplens-opensips-sys --exclude siplens-opensips-mod"
 targets := "--lib --bins --tests --test cases"
 
 # What ./test runs.
@@ -37,6 +37,10 @@ web:
 # siplens.so for the installed Kamailio.
 module:
     scripts/build-module
+
+# siplens.so for the OpenSIPS that OPENSIPS_BIN names; `just opensips --all` for every known version.
+opensips *arguments:
+    scripts/build-opensips-module {{ arguments }}
 
 # The backend's release binary, pages included.
 build:

@@ -42,6 +42,17 @@ impl Setup {
         Self::new(paths::scenario(name).join("kamailio.cfg"), collector, relay_to)
     }
 
+    /// The shipped example `name` for OpenSIPS (`minimal`, `full`).
+    pub fn opensips_example(name: &str, collector: SocketAddr, relay_to: String) -> Self {
+        let config = paths::repository().join(format!("cfg-examples/opensips/{name}.cfg"));
+        Self::new(config, collector, relay_to)
+    }
+
+    /// A configuration for OpenSIPS written for one case: `tests/scenarios/<case>/opensips.cfg`.
+    pub fn opensips_case(name: &str, collector: SocketAddr, relay_to: String) -> Self {
+        Self::new(paths::scenario(name).join("opensips.cfg"), collector, relay_to)
+    }
+
     fn new(config: PathBuf, collector: SocketAddr, relay_to: String) -> Self {
         Self {
             config,

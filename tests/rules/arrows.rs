@@ -21,6 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["siplens-agent", "siplens-boundary", "siplens-capture", "siplens-kamailio-sys"],
     ),
     ("siplens-kamailio-sys", &[]),
+    (
+        "siplens-opensips-mod",
+        &["siplens-agent", "siplens-boundary", "siplens-capture", "siplens-opensips-sys"],
+    ),
+    ("siplens-opensips-sys", &[]),
     ("siplens-sip", &[]),
 ];
 
@@ -32,7 +37,13 @@ const OUTSIDE: &[(&str, &[&str])] =
 const NEVER: &[(&str, &[&str])] = &[("siplens-capture", &["axum", "libc", "sqlx", "tokio"])];
 
 /// The library roots that may hold `unsafe`.
-const UNSAFE: &[&str] = &["siplens-boundary", "siplens-kamailio-mod", "siplens-kamailio-sys"];
+const UNSAFE: &[&str] = &[
+    "siplens-boundary",
+    "siplens-kamailio-mod",
+    "siplens-kamailio-sys",
+    "siplens-opensips-mod",
+    "siplens-opensips-sys",
+];
 
 #[test]
 fn packages_use_only_what_the_flow_allows() -> Result<()> {

@@ -247,6 +247,24 @@ impl Agent {
         Ok(Followed::Yes)
     }
 
+    /// Opens a session for a message that the host will show later, to [`observe`](Self::observe): that takes the message
+    /// itself. Opened now, the session is known before the first reply comes.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn follow_later(&mut self, offer: &Offer<'_>, scope: Scope) -> Result<Followed, Refusal> {
+        if !self.scripted || !self.shared.is_enabled() {
+            return Ok(Followed::Yes);
+        }
+        let slot = self.slot(offer.collector).inspect_err(|_refusal| self.counters.add(Count::Refused))?;
+        let facts = Facts::of(offer.message.raw);
+        let keys = facts.as_ref().and_then(|facts| Keys::of(facts, self.shared.seed()));
+        let header = facts.as_ref().and_then(|facts| self.lookup.header(facts));
+        let chosen =
+            Sources { given: offer.correlation, session: None, header, template: offer.template }.chosen();
+        Ok(self.open(scope, facts.as_ref().zip(keys), slot, chosen))
+    }
+
     /// The part of [`follow`](Self::follow) that has to read the message. Apart, so that it costs others nothing.
     #[inline(never)]
     fn follow_parsed(

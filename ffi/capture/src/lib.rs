@@ -72,6 +72,7 @@ pub use network::Network;
 pub use sender::{Event, Level, Limits, Order, Orders, Sender};
 pub use sessions::MAX_SESSION_ID_BYTES;
 pub use shared::{Notice, Shared, Status};
+pub use sip::call_id;
 pub use stats::{CollectorStats, Dropped, LinkState, Stats};
 pub use tls::{Tls, TlsError};
 pub use trace_filter::{FilterError, RuleError, TraceFilter};

@@ -72,6 +72,8 @@ pub enum Notice {
     TableFull,
     /// The script gave a source or destination that is none.
     BadEnd,
+    /// The host's structs are not what the module was built for.
+    BadLayout,
     /// The script asked for a mode that is not available.
     BadMode,
     /// The script named no collector, and no default is set.

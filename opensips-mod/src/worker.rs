@@ -1,0 +1,179 @@
+//! What one process of the proxy keeps between messages: its agent, and room for a call's arguments.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+use std::net::SocketAddr;
+
+use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
+
+use crate::log::{Level, log};
+use crate::process;
+
+/// One process's capture state.
+pub struct Worker {
+    /// Queues and counters go with this process.
+    pub agent: Agent,
+    /// The call's collector, copied: the host reuses its own buffer for the next evaluation.
+    pub collector: Vec<u8>,
+    /// What the configured template makes of the call's message, copied likewise.
+    pub template: Vec<u8>,
+    /// The message that came in last, if the host has shown it to us: the script works on it now.
+    pub received: Option<Shown>,
+    /// The same message, while the script may still give it an id.
+    pub held: Option<Held>,
+    /// Room for its octets, used again and again.
+    pub held_raw: Vec<u8>,
+    /// What `local_route` asked for the message that is about to be sent.
+    asked: Option<Asked>,
+    /// The id that the script has put into `$siplens(id)`, and for which message.
+    pub named: Option<Shown>,
+    /// The id itself.
+    pub name: Vec<u8>,
+}
+
+/// What is known of a message that waits, besides its octets.
+#[derive(Clone, Copy)]
+pub struct Held {
+    source: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+    transport: Transport,
+    captured_at: Timestamp,
+}
+
+/// A call in `local_route` with mode `m`: there the message has no destination yet.
+pub struct Asked {
+    /// Of the message that it is about.
+    pub call_id: Vec<u8>,
+    /// As the call gave it.
+    pub collector: Option<Vec<u8>>,
+    /// As the call, or the template, gave it.
+    pub correlation: Option<Vec<u8>>,
+}
+
+impl Worker {
+    /// Keeps a copy of the message that came in until [`let_go`](Self::let_go).
+    pub fn hold(&mut self, message: &Message<'_>) {
+        let Message { raw, source, destination, transport, captured_at } = *message;
+        self.held_raw.clear();
+        self.held_raw.extend_from_slice(raw);
+        self.held = Some(Held { source, destination, transport, captured_at });
+    }
+
+    /// Notes what to do with the message that is about to be sent.
+    pub fn ask(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+        HAS_ASKED.set(true);
+    }
+
+    /// What was noted, once.
+    pub fn take_asked(&mut self) -> Option<Asked> {
+        HAS_ASKED.set(false);
+        self.asked.take()
+    }
+
+    /// Hands out the message that was kept, if there is one, and who got it meanwhile.
+    pub fn let_go(&mut self, take: impl FnOnce(&mut Agent, &Message<'_>, &mut Delivered)) {
+        let Some(Held { source, destination, transport, captured_at }) = self.held.take() else { return };
+        let message = Message { raw: &self.held_raw, source, destination, transport, captured_at };
+        let mut delivered = self.received.map(|shown| shown.delivered).unwrap_or_default();
+        take(&mut self.agent, &message, &mut delivered);
+        if let Some(shown) = &mut self.received {
+            shown.delivered = delivered;
+        }
+    }
+}
+
+/// A message that is met a second time, and to whom it was delivered the first time.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    /// Address of its octets; compared, never read.
+    pub buffer: usize,
+    /// To whom it was delivered.
+    pub delivered: Delivered,
+}
+
+impl Shown {
+    /// What is known of the message whose octets begin at `raw`; for another one nothing.
+    pub fn delivered(shown: Option<Self>, raw: &[u8]) -> Delivered {
+        shown
+            .filter(|shown| shown.buffer == raw.as_ptr().addr())
+            .map(|shown| shown.delivered)
+            .unwrap_or_default()
+    }
+
+    /// The message whose octets begin at `raw`.
+    pub fn new(raw: &[u8], delivered: Delivered) -> Option<Self> {
+        Some(Self { buffer: raw.as_ptr().addr(), delivered })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Made {
+    process: c_int,
+    worker: &'static RefCell<Worker>,
+}
+
+thread_local! {
+    /// Lives as long as the process, so nothing is destroyed when the host exits.
+    static WORKER: Cell<Option<Made>> = const { Cell::new(None) };
+    /// Whether something is asked for the message that is about to be sent: looked at for each that is.
+    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a call in `local_route` waits for the message that is about to be sent.
+pub fn has_asked() -> bool {
+    HAS_ASKED.get()
+}
+
+/// Runs `body` with this process's worker. `None` if there is none, or it is in use further up the stack: then the
+/// message is not captured, and that is counted.
+#[inline]
+pub fn with<T>(body: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+    // SAFETY: the host sets it right after a fork, in the process's only thread.
+    let process = unsafe { opensips_sys::process_no };
+    let worker = match WORKER.get() {
+        Some(made) if made.process == process => made.worker,
+        _ => first(process)?,
+    };
+    let Ok(mut worker) = worker.try_borrow_mut() else {
+        process::shared()?.count_stray_offer();
+        return None;
+    };
+    Some(body(&mut worker))
+}
+
+/// What [`with`] does at a process's first message.
+#[cold]
+#[inline(never)]
+fn first(process: c_int) -> Option<&'static RefCell<Worker>> {
+    let shared = process::shared()?;
+    let made = make(shared, process);
+    if made.is_none() {
+        shared.count_stray_offer();
+        if shared.first_time(Notice::NoQueue) {
+            log(Level::Warning, "a process without a queue met a message; it is not captured");
+        }
+    }
+    made
+}
+
+/// This process's worker, made at its first message. A fork copies its parent's, which must not be used: a queue has
+/// one writer.
+fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
+    let config = process::config()?;
+    let agent = Agent::new(shared, usize::try_from(process).ok()?, config)?;
+    let worker = Worker {
+        agent,
+        collector: Vec::with_capacity(256),
+        template: Vec::with_capacity(1024),
+        received: None,
+        held: None,
+        held_raw: Vec::with_capacity(4096),
+        asked: None,
+        named: None,
+        name: Vec::with_capacity(256),
+    };
+    let worker: &'static RefCell<Worker> = Box::leak(Box::new(RefCell::new(worker)));
+    WORKER.set(Some(Made { process, worker }));
+    Some(worker)
+}
