@@ -1,6 +1,7 @@
 //! Finds Kamailio's headers and an installed module, and makes bindings, shim and strings that agree with both.
 //!
 //! - `KAMAILIO_SRC`: the folder with `core/sr_module.h`. Default: what `scripts/kamailio-headers` fetched.
+//! - `KAMAILIO_ACCEPT_HEADERS`: a version whose headers are good enough for another one of its series.
 //! - `KAMAILIO_MODULE`: an installed module. Default: `tm.so` in the distribution's folder.
 
 use std::env;
@@ -18,7 +19,7 @@ use defines::Defines;
 use elf::ModuleStrings;
 
 fn main() -> Result<()> {
-    for variable in ["KAMAILIO_SRC", "KAMAILIO_MODULE"] {
+    for variable in ["KAMAILIO_SRC", "KAMAILIO_MODULE", "KAMAILIO_ACCEPT_HEADERS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     for file in ["wrapper.h", "shim.h", "shim.c", "build"] {
@@ -90,9 +91,22 @@ fn same_version(headers: &Path, installed: &str) -> Result<()> {
     // A pre-release carries a suffix (6.1.0-pre1) that the three numbers do not show.
     let numbers = installed.split(['-', '~']).next().unwrap_or(installed);
     if found != numbers {
+        let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
+        let near = series(&found) == series(numbers);
+        if near && env::var("KAMAILIO_ACCEPT_HEADERS").is_ok_and(|accepted| accepted == found) {
+            println!(
+                "cargo::warning=headers of Kamailio {found} for the installed {installed}, as you accepted"
+            );
+            return Ok(());
+        }
+        let way_out = if near {
+            format!("; if you know that they do not: KAMAILIO_ACCEPT_HEADERS={found}")
+        } else {
+            String::new()
+        };
         bail!(
             "the headers at {} are of Kamailio {found}, the installed one is {installed}: \
-             struct layouts may differ, so nothing is built",
+             struct layouts may differ, so nothing is built{way_out}",
             headers.display()
         );
     }

@@ -72,11 +72,12 @@ fn init() -> Result<(), Vec<String>> {
 /// Called in every process, and before that twice in the main process: with `PROC_INIT` when no process has been
 /// forked yet, and with `PROC_MAIN` when modules may fork their own.
 pub extern "C" fn child_init(rank: c_int) -> c_int {
-    fence(FAILED, || match rank {
-        PROC_INIT => share(),
-        rank if rank == PROC_MAIN as c_int => start_keeper(),
+    match rank {
+        PROC_INIT => fence(FAILED, share),
+        rank if rank == PROC_MAIN as c_int => fence(FAILED, start_keeper),
+        // Whatever is wrong with us, a worker starts.
         _ => DONE,
-    })
+    }
 }
 
 /// Makes the shared memory. Only now the number of processes is final, as every module has registered its own.

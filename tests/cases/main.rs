@@ -24,6 +24,7 @@ mod kemi;
 mod mask;
 mod modes;
 mod outage;
+mod panics;
 mod restart;
 mod scene;
 mod script;

@@ -1,6 +1,7 @@
 //! A real Kamailio with `siplens.so`, on free loopback ports.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,10 +42,15 @@ impl Kamailio {
         let tls = SocketAddr::new(setup.ip, port::free()?);
         let control = dir.path().join("control");
 
+        let module_dir =
+            if setup.forced_panics.is_some() { paths::panicking_module_dir() } else { paths::module_dir() };
         let mut command = under();
         let shared = setup.shared_mib.to_string();
         command.current_dir(dir.path()).args(["-DD", "-E", "-m", &shared, "-M", "8", "-w"]).arg(dir.path());
-        command.arg("-Y").arg(dir.path()).args(["-L", &module_path()?, "-f"]).arg(&setup.config);
+        command.arg("-Y").arg(dir.path()).args(["-L", &module_path(module_dir)?, "-f"]).arg(&setup.config);
+        if let Some(file) = &setup.forced_panics {
+            command.env("SIPLENS_FORCED_PANICS", file);
+        }
         if is_case(&setup.config) {
             for socket in [format!("udp:{sip}"), format!("tcp:{sip}"), format!("tls:{tls}")] {
                 command.args(["-l", &socket]);
@@ -100,7 +106,7 @@ impl Kamailio {
 
 impl Proxy for Kamailio {
     fn name(&self) -> String {
-        let output = Command::new("kamailio").arg("-v").output();
+        let output = Command::new(paths::kamailio("kamailio")).arg("-v").output();
         let text = output.map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().next().unwrap_or("kamailio").to_owned()
     }
@@ -132,7 +138,10 @@ impl Proxy for Kamailio {
 
 /// Whether Kamailio itself finds this configuration good (`kamailio -c`), with the defaults it ships with.
 pub fn check(config: &Path) -> Result<()> {
-    let output = Command::new("kamailio").args(["-c", "-L", &module_path()?, "-f"]).arg(config).output()?;
+    let output = Command::new(paths::kamailio("kamailio"))
+        .args(["-c", "-L", &module_path(paths::module_dir())?, "-f"])
+        .arg(config)
+        .output()?;
     ensure!(
         output.status.success(),
         "kamailio -c {}: {}\n{}",
@@ -151,17 +160,20 @@ pub fn refusal(setup: &Setup) -> Result<String> {
     Ok(kamailio.log())
 }
 
-fn module_path() -> Result<String> {
-    let output = Command::new(paths::repository().join("scripts/kamailio-modules")).output()?;
+fn module_path(module_dir: Result<PathBuf>) -> Result<String> {
+    let output = Command::new(paths::repository().join("scripts/kamailio-modules"))
+        .current_dir(paths::repository())
+        .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(format!("{}:{}", String::from_utf8(output.stdout)?.trim(), paths::module_dir()?.display()))
+    Ok(format!("{}:{}", String::from_utf8(output.stdout)?.trim(), module_dir?.display()))
 }
 
 /// The command that runs Kamailio: behind what `SIPLENS_KAMAILIO_UNDER` says, such as `valgrind --log-file=…`.
 fn under() -> Command {
     let prefix = std::env::var("SIPLENS_KAMAILIO_UNDER").unwrap_or_default();
-    let mut words = prefix.split_whitespace().chain(["kamailio"]);
-    let mut command = Command::new(words.next().unwrap_or("kamailio"));
+    let program = paths::kamailio("kamailio");
+    let mut words = prefix.split_whitespace().map(OsStr::new).chain([program.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap_or(program.as_os_str()));
     command.args(words);
     command
 }
@@ -181,7 +193,11 @@ fn define_text(command: &mut Command, name: &str, value: &str) {
 
 fn rpc(control: &Path, command: &[&str]) -> Result<String> {
     let socket = format!("unix:{}", control.display());
-    let output = Command::new("kamcmd").args(["-s", &socket]).args(command).output().context("kamcmd")?;
+    let output = Command::new(paths::kamailio("kamcmd"))
+        .args(["-s", &socket])
+        .args(command)
+        .output()
+        .context("kamcmd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success() && !text.starts_with("error:"),

@@ -31,6 +31,27 @@ pub fn module_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// A program of Kamailio's: from the folder `KAMAILIO_ROOT` that scripts/kamailio-root made, else the installed one.
+pub fn kamailio(program: &str) -> PathBuf {
+    match std::env::var_os("KAMAILIO_ROOT") {
+        Some(root) => repository().join(root).join("bin").join(program),
+        None => program.into(),
+    }
+}
+
+/// The folder that holds the `siplens.so` that panics on purpose, beside the other one.
+pub fn panicking_module_dir() -> Result<PathBuf> {
+    let mut dir = module_dir()?.into_os_string();
+    dir.push("-forced-panics");
+    let dir = PathBuf::from(dir);
+    ensure!(
+        dir.join("siplens.so").is_file(),
+        "no siplens.so in {}: run scripts/build-module --forced-panics",
+        dir.display()
+    );
+    Ok(dir)
+}
+
 /// A file below `tests/scenarios`.
 pub fn scenario(name: &str) -> PathBuf {
     repository().join("tests/scenarios").join(name)

@@ -27,6 +27,8 @@ pub struct Setup {
     pub defines: BTreeMap<String, String>,
     /// Definitions that are no texts, by name.
     pub bare: BTreeMap<String, String>,
+    /// With the module that panics on purpose: it does while this file exists.
+    pub forced_panics: Option<PathBuf>,
 }
 
 impl Setup {
@@ -63,12 +65,19 @@ impl Setup {
             shared_mib: 64,
             defines: BTreeMap::new(),
             bare: BTreeMap::new(),
+            forced_panics: None,
         }
     }
 
     /// The same with another correlation id.
     pub fn session(mut self, id: &str) -> Self {
         self.session_id = id.to_owned();
+        self
+    }
+
+    /// The same with the module that panics while `file` exists.
+    pub fn panicking(mut self, file: PathBuf) -> Self {
+        self.forced_panics = Some(file);
         self
     }
 

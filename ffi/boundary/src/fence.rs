@@ -32,6 +32,11 @@ impl fmt::Display for Place {
 /// State that `body` was changing may be left half changed, hence the assertion of unwind safety: what outlives a
 /// call is either atomic counters or scratch space that each call fills anew.
 pub fn fence<T>(fallback: T, body: impl FnOnce() -> T) -> T {
+    let body = || {
+        #[cfg(feature = "forced-panics")]
+        crate::forced::panic_if_wanted();
+        body()
+    };
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         // Dropping a payload runs its destructor, which could panic in turn; leaking a few octets cannot.
         std::mem::forget(payload);

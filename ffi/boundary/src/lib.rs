@@ -20,6 +20,8 @@ mod cell;
 mod child;
 mod clock;
 mod fence;
+#[cfg(feature = "forced-panics")]
+mod forced;
 mod handover;
 mod mapping;
 mod signals;
