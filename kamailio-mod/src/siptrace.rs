@@ -64,7 +64,10 @@ pub const TABLE: [param_export_t; 29] = [
         "messages are not stored by user; call sip_trace() in the script where the AVP is set"
     ),
     removed!(c"trace_table_avp", DATABASE),
-    removed!(c"trace_local_ip", "addresses are reported as they are on the wire"),
+    removed!(
+        c"trace_local_ip",
+        "addresses are reported as they are on the wire; to report another one let the socket advertise it, and set data_mode to 1"
+    ),
     only!(
         c"trace_sl_acks",
         1,
@@ -81,7 +84,11 @@ pub const TABLE: [param_export_t; 29] = [
     removed!(c"send_sock_name", SOCKET),
     removed!(c"trace_delayed", DATABASE),
     removed!(c"trace_db_mode", DATABASE),
-    removed!(c"trace_ephemeral_socket", "addresses are reported as they are on the wire"),
+    only!(
+        c"trace_ephemeral_socket",
+        1,
+        "a connection's own port is always reported, where Kamailio can tell it"
+    ),
     removed!(
         c"evcb_msg",
         "event_route[siplens:msg] can drop messages, and so can trace_method and trace_network"

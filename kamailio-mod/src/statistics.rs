@@ -12,7 +12,7 @@ use crate::process;
 type Read = fn(&Stats) -> u64;
 
 /// Name, how to read it, and what the host's help says.
-const STATISTICS: [(&CStr, Read, &CStr); 16] = [
+const STATISTICS: [(&CStr, Read, &CStr); 17] = [
     (c"captured", captured, c"Messages put into a queue for the sender."),
     (c"dropped", |stats| stats.dropped.total(), c"Messages lost, all causes together."),
     (c"dropped_backlog_full", |stats| stats.dropped.backlog_full, c"Lost: a collector took too little."),
@@ -26,6 +26,11 @@ const STATISTICS: [(&CStr, Read, &CStr); 16] = [
     (c"masked", |stats| stats.masked, c"Messages of which a part was masked."),
     (c"not_followed", |stats| stats.not_followed, c"Messages whose session cannot be known."),
     (c"offered", |stats| stats.offered, c"Messages that were shown to the module."),
+    (
+        c"port_unknown",
+        |stats| stats.port_unknown,
+        c"Messages with the listening socket's port in place of their own.",
+    ),
     (c"sent", |stats| stats.sent, c"Messages given to the network."),
     (c"table_full", |stats| stats.table_full, c"Messages whose session found no place."),
     (c"truncated", |stats| stats.truncated, c"Messages sent with their end cut off."),
