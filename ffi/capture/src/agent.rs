@@ -316,9 +316,13 @@ impl Agent {
         }
         // Keep-alives and whatever else is no SIP.
         let Some(facts) = Facts::of(message.raw) else { return Ok(()) };
-        let keys = Keys::of(&facts, self.shared.seed());
-        let session = keys.and_then(|keys| self.refreshed(keys, &facts));
+        let following = self.shared.is_following();
+        let seed = self.shared.seed();
+        let known = if following || self.automatic { Keys::of(&facts, seed) } else { None };
+        let session = known.filter(|_| following).and_then(|keys| self.refreshed(keys, &facts));
         let found = if session.is_none() { self.found(message, &facts) } else { None };
+        // Most messages that are read for a filter's sake only are none that it is for.
+        let keys = known.or_else(|| found.as_ref().and_then(|_| Keys::of(&facts, seed)));
         let (slot, chosen) = match (&session, &found) {
             (Some(session), _) => (session.collector, Some(session.id())),
             (None, Some(found)) => (found.collector, self.open_found(found, &facts, keys)),

@@ -89,13 +89,16 @@ impl Mask {
             self.copy.extend_from_slice(raw);
         }
         let start = part.as_ptr().addr() - raw.as_ptr().addr();
-        let mut folds = false;
-        for (at, octet) in part.iter().enumerate() {
-            let ends_line = *octet == b'\n' || *octet == b'\r' && part.get(at + 1) == Some(&b'\n');
-            folds = ends_line || folds && matches!(octet, b' ' | b'\t');
-            if let Some(to) = self.copy.get_mut(start + at).filter(|_| !folds) {
-                *to = b'x';
-            }
+        let Some(copy) = self.copy.get_mut(start..start + part.len()) else { return };
+        for (number, line) in copy.split_inclusive_mut(|&octet| octet == b'\n').enumerate() {
+            let covered = match line {
+                [covered @ .., b'\r', b'\n'] | [covered @ .., b'\n'] => covered,
+                covered => covered,
+            };
+            // At the start of a further line it is what makes that line part of the header.
+            let folds =
+                covered.iter().take_while(|octet| number > 0 && matches!(octet, b' ' | b'\t')).count();
+            covered.iter_mut().skip(folds).for_each(|octet| *octet = b'x');
         }
     }
 }
