@@ -289,6 +289,8 @@ fn a_message_of_more_than_64_kib_passes_whole_and_is_captured_as_far_as_hep_has_
     let captured =
         packets.iter().find(|packet| packet.payload.starts_with("MESSAGE")).context("no request")?;
     assert!(captured.payload.len() > 65_000 && request.starts_with(&captured.payload));
+    assert_eq!(captured.full_length.map(|len| len as usize), Some(request.len()), "its end was cut off");
+    assert!(packets.iter().all(|packet| packet.full_length.is_none() || packet == captured));
     let stats = adds_up(&mut proxy)?;
     assert_eq!((stats["truncated"], stats["dropped"]), (1, 0), "{stats:?}");
     Ok(())

@@ -32,6 +32,8 @@ pub struct Seen {
     pub protocol_type: Option<u8>,
     /// Correlation id (chunk 0x0011).
     pub correlation_id: Option<String>,
+    /// Octets that the message had, if its end was cut off (Siplens' chunk 0x0002).
+    pub full_length: Option<u32>,
     /// The SIP message, or whatever else it is.
     pub payload: String,
 }
@@ -186,6 +188,7 @@ fn read(bytes: &[u8]) -> Result<Seen> {
         agent_id: packet.agent_id,
         protocol_type: packet.protocol_type,
         correlation_id: packet.correlation_id.map(text),
+        full_length: packet.full_length,
         payload: text(&payload),
     })
 }

@@ -506,22 +506,53 @@ impl Agent {
         message: &Message<'_>,
         correlation_id: Option<&[u8]>,
     ) -> Result<(), Refusal> {
+        let room = MAX_PACKET_BYTES - self.around - correlation_id.map_or(0, <[u8]>::len);
+        if message.raw.len() > room {
+            return self.queue_cut::<GUARDED>(payload, slot, message, correlation_id, room);
+        }
+        self.put::<GUARDED>(payload, slot, message, correlation_id, None)
+    }
+
+    /// As [`queue`](Self::queue), for what is longer than the room. Apart, so that it costs others nothing.
+    #[cold]
+    #[inline(never)]
+    fn queue_cut<const GUARDED: bool>(
+        &mut self,
+        payload: Payload,
+        slot: u8,
+        message: &Message<'_>,
+        correlation_id: Option<&[u8]>,
+        room: usize,
+    ) -> Result<(), Refusal> {
+        self.counters.add(Count::Truncated);
+        let full_length = u32::try_from(message.raw.len()).unwrap_or(u32::MAX);
+        let cut = Message { raw: message.raw.get(..room).unwrap_or_default(), ..*message };
+        self.put::<GUARDED>(payload, slot, &cut, correlation_id, Some(full_length))
+    }
+
+    #[inline(always)]
+    fn put<const GUARDED: bool>(
+        &mut self,
+        payload: Payload,
+        slot: u8,
+        message: &Message<'_>,
+        correlation_id: Option<&[u8]>,
+        full_length: Option<u32>,
+    ) -> Result<(), Refusal> {
         let seen = Seen {
             source: message.source,
             destination: message.destination,
             transport: message.transport,
             time: message.captured_at,
             correlation_id,
+            full_length,
         };
-        let around = self.around + correlation_id.map_or(0, <[u8]>::len);
-        let raw = message.raw.get(..MAX_PACKET_BYTES - around).unwrap_or(message.raw);
-        if raw.len() < message.raw.len() {
-            self.counters.add(Count::Truncated);
-        }
         let (template, raw) = match (payload, &mut self.mask) {
-            (Payload::Log, _) => (&mut self.log_template, raw),
-            (Payload::Sip, Some(mask)) if GUARDED => (&mut self.template, masked(mask, self.counters, raw)),
-            (Payload::Sip, _) => (&mut self.template, raw),
+            (Payload::Log, _) => (&mut self.log_template, message.raw),
+            (Payload::Sip, Some(mask)) if GUARDED => {
+                (&mut self.template, masked(mask, self.counters, message.raw))
+            }
+            (Payload::Sip, _) => (&mut self.template, message.raw),
         };
         let Ok(head) = template.head(&seen, raw.len()) else {
             self.counters.add(Count::Refused);

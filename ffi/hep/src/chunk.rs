@@ -16,6 +16,9 @@ pub const VENDOR_SIPLENS: u16 = 0x534c;
 /// Type id of the Siplens chunk that carries a [`Transport`](crate::Transport), one octet.
 pub const SIPLENS_TRANSPORT: u16 = 0x0001;
 
+/// Type id of the Siplens chunk of a message that was cut: the octets that it had, 32 bits.
+pub const SIPLENS_FULL_LENGTH: u16 = 0x0002;
+
 /// Octets before a chunk's body: vendor id, type id, length.
 pub const HEADER_LEN: usize = 6;
 

@@ -1,7 +1,8 @@
 use crate::chunk::{HEADER_LEN, Mac, VENDOR_GENERIC, Wire, generic_chunks};
 use crate::error::first_four;
 use crate::framing::{HEP3_HEADER_LEN, is_magic};
-use crate::{DecodeError, Packet, Payload, Timestamp, VendorChunks, legacy, vendor};
+use crate::vendor::Ours;
+use crate::{DecodeError, Packet, Payload, Timestamp, VendorChunks, legacy};
 
 /// Reads one packet: a whole datagram, or what [`framing`](crate::framing) cut out of a stream. The version is told by
 /// the first octets. Chunks nobody knows are passed over; octets after the packet's own length are ignored.
@@ -40,11 +41,13 @@ fn hep3(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
         let (vendor, id, body) = chunk?;
         if vendor == VENDOR_GENERIC {
             read_generic(&mut draft, id, body)?;
-        } else if let Some(transport) = vendor::transport(vendor, id, body) {
-            draft.packet.transport = Some(transport);
-        } else {
+            continue;
+        }
+        match Ours::read(vendor, id, body) {
+            Some(Ours::Transport(transport)) => draft.packet.transport = Some(transport),
+            Some(Ours::FullLength(len)) => draft.packet.full_length = Some(len),
             // Set only now, so that an ordinary packet is not walked a second time by whoever asks.
-            draft.packet.vendor = VendorChunks::walked(chunks);
+            None => draft.packet.vendor = VendorChunks::walked(chunks),
         }
     }
     // Microseconds without seconds say nothing.

@@ -72,6 +72,8 @@ pub struct Packet<'a> {
     pub extra_correlation: Option<&'a [u8]>,
     /// Siplens' vendor chunk 0x0001: the transport, where 0x0002 cannot tell.
     pub transport: Option<Transport>,
+    /// Siplens' vendor chunk 0x0002: octets that the message had before its end was cut off.
+    pub full_length: Option<u32>,
     /// Vendor chunks that are not read into a field.
     pub vendor: VendorChunks<'a>,
 }

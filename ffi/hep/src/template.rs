@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 
 use crate::chunk::{
     AGENT_ID, AGENT_NAME, AUTH_KEY, CORRELATION_ID, DST_IPV4, DST_IPV6, DST_PORT, HEADER_LEN, IP_FAMILY,
-    IP_PROTOCOL, MICROSECONDS, PAYLOAD, PROTOCOL_TYPE, SECONDS, SIPLENS_TRANSPORT, SRC_IPV4, SRC_IPV6,
-    SRC_PORT, VENDOR_GENERIC, VENDOR_SIPLENS,
+    IP_PROTOCOL, MICROSECONDS, PAYLOAD, PROTOCOL_TYPE, SECONDS, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT,
+    SRC_IPV4, SRC_IPV6, SRC_PORT, VENDOR_GENERIC, VENDOR_SIPLENS,
 };
 use crate::framing::MAGIC_HEP3;
 use crate::{EncodeError, Timestamp, Transport};
@@ -25,6 +25,7 @@ use crate::{EncodeError, Timestamp, Transport};
 ///     transport: Transport::Udp,
 ///     time: Timestamp { seconds: 1_700_000_000, microseconds: 42 },
 ///     correlation_id: Some(b"our-session-id"),
+///     full_length: None,
 /// };
 /// let payload = b"OPTIONS sip:192.0.2.2 SIP/2.0\r\n\r\n";
 /// let head = template.head(&seen, payload.len())?;
@@ -59,6 +60,8 @@ pub struct Seen<'a> {
     pub time: Timestamp,
     /// What joins the messages of one session; at most [`Template::MAX_CORRELATION_LEN`] octets.
     pub correlation_id: Option<&'a [u8]>,
+    /// Octets that the message had, if only its first part is the payload.
+    pub full_length: Option<u32>,
 }
 
 /// What decides which chunks a head has, and where.
@@ -104,6 +107,8 @@ const MICROSECONDS_AT: usize = 29;
 /// Octets of port and address: two chunks.
 const V4_LEN: usize = 8 + 10;
 const V6_LEN: usize = 8 + 22;
+/// Octets of the chunk that says how long a message was.
+const CUT_LEN: usize = HEADER_LEN + 4;
 /// Where the address stands in them; the port's number stands behind the first chunk's header.
 const IP_AT: usize = 8 + HEADER_LEN;
 
@@ -128,8 +133,13 @@ impl Template {
             }
         }
         let family = HEADER_LEN + 1;
-        let longest =
-            FIXED_LEN + family + 2 * V6_LEN + texts.len() + 2 * HEADER_LEN + Self::MAX_CORRELATION_LEN;
+        let longest = FIXED_LEN
+            + family
+            + 2 * V6_LEN
+            + texts.len()
+            + 2 * HEADER_LEN
+            + CUT_LEN
+            + Self::MAX_CORRELATION_LEN;
         Template {
             agent_id,
             protocol_type,
@@ -157,7 +167,8 @@ impl Template {
             self.prepare(shape);
         }
         let correlation_len = seen.correlation_id.map_or(0, |id| HEADER_LEN + id.len());
-        let len = self.leading + correlation_len + HEADER_LEN;
+        let cut_len = if seen.full_length.is_some() { CUT_LEN } else { 0 };
+        let len = self.leading + correlation_len + cut_len + HEADER_LEN;
         let packet_len = length_field(len + payload_len)?;
         let found = self.out.len();
         let parts = self.out.get_mut(..len).and_then(|out| out.split_at_mut_checked(self.leading));
@@ -168,6 +179,10 @@ impl Template {
         if let Some(id) = seen.correlation_id {
             out.put(&header(VENDOR_GENERIC, CORRELATION_ID, correlation_len as u16));
             out.put_all(id);
+        }
+        if let Some(len) = seen.full_length {
+            out.put(&header(VENDOR_SIPLENS, SIPLENS_FULL_LENGTH, CUT_LEN as u16));
+            out.put(&len.to_be_bytes());
         }
         out.put(&header(VENDOR_GENERIC, PAYLOAD, (HEADER_LEN + payload_len) as u16));
         debug_assert!(out.left.is_empty(), "the length was computed from the same chunks");

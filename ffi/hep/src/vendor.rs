@@ -1,4 +1,4 @@
-use crate::chunk::{SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
+use crate::chunk::{SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
 use crate::decode::Chunks;
 use crate::{DecodeError, Transport};
 
@@ -23,8 +23,8 @@ pub struct VendorChunks<'a> {
 }
 
 impl<'a> VendorChunks<'a> {
-    /// From encoded chunks, for a packet to be written. Generic chunks among them are passed over, and so is the
-    /// transport chunk, which has a field of its own.
+    /// From encoded chunks, for a packet to be written. Generic chunks among them are passed over, and so are
+    /// those of Siplens, which have fields of their own.
     pub fn new(chunks: &'a [u8]) -> Result<Self, DecodeError> {
         Chunks::new(chunks).try_for_each(|chunk| chunk.map(drop))?;
         Ok(VendorChunks { rest: chunks })
@@ -42,7 +42,7 @@ impl<'a> Iterator for VendorChunks<'a> {
     fn next(&mut self) -> Option<VendorChunk<'a>> {
         let mut chunks = Chunks::new(self.rest);
         while let Some(Ok((vendor, id, body))) = chunks.next() {
-            if vendor != VENDOR_GENERIC && transport(vendor, id, body).is_none() {
+            if vendor != VENDOR_GENERIC && Ours::read(vendor, id, body).is_none() {
                 self.rest = chunks.rest();
                 return Some(VendorChunk { vendor, id, body });
             }
@@ -58,10 +58,21 @@ impl PartialEq for VendorChunks<'_> {
     }
 }
 
-/// The transport, if the chunk is Siplens' and says one this version knows.
-pub(crate) fn transport(vendor: u16, id: u16, body: &[u8]) -> Option<Transport> {
-    match (vendor, id, body) {
-        (VENDOR_SIPLENS, SIPLENS_TRANSPORT, &[code]) => Transport::from_code(code),
-        _ => None,
+/// What a chunk of Siplens says.
+pub(crate) enum Ours {
+    Transport(Transport),
+    FullLength(u32),
+}
+
+impl Ours {
+    /// `None` for any other vendor's, and for what this version does not know.
+    pub(crate) fn read(vendor: u16, id: u16, body: &[u8]) -> Option<Self> {
+        match (vendor, id, body) {
+            (VENDOR_SIPLENS, SIPLENS_TRANSPORT, &[code]) => Transport::from_code(code).map(Self::Transport),
+            (VENDOR_SIPLENS, SIPLENS_FULL_LENGTH, &[a, b, c, d]) => {
+                Some(Self::FullLength(u32::from_be_bytes([a, b, c, d])))
+            }
+            _ => None,
+        }
     }
 }

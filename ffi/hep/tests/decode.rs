@@ -221,3 +221,11 @@ fn vendor_chunks_to_be_sent_have_to_be_well_formed() {
     assert!(VendorChunks::new(&chunk(9, 1, b"x")).is_ok());
     assert_eq!(VendorChunks::new(b"x"), Err(DecodeError::ChunkHeader { found: 1 }));
 }
+
+#[test]
+fn full_length_is_read_from_our_vendor_chunk_if_it_has_four_octets() {
+    let wire = packet(&[chunk(VENDOR_SIPLENS, 2, &[0, 1, 0x11, 0x70])]);
+    assert_eq!(hep::decode(&wire).unwrap().full_length, Some(70_000));
+    let other = packet(&[chunk(VENDOR_SIPLENS, 2, &[1, 0x11, 0x70])]);
+    assert_eq!(hep::decode(&other).unwrap().full_length, None);
+}

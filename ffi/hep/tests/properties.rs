@@ -36,7 +36,7 @@ fn texts() -> impl Strategy<Value = Texts> {
 struct Numbers {
     bytes: [Option<u8>; 5],
     shorts: [Option<u16>; 9],
-    words: [Option<u32>; 2],
+    words: [Option<u32>; 3],
     macs: [Option<u64>; 2],
     addresses: [Option<IpAddr>; 2],
     time: Option<(u32, u32)>,
@@ -46,7 +46,7 @@ struct Numbers {
 fn numbers() -> impl Strategy<Value = Numbers> {
     let bytes: [_; 5] = std::array::from_fn(|_| any::<Option<u8>>());
     let shorts: [_; 9] = std::array::from_fn(|_| any::<Option<u16>>());
-    let words = [any::<Option<u32>>(), any::<Option<u32>>()];
+    let words: [_; 3] = std::array::from_fn(|_| any::<Option<u32>>());
     let macs = [any::<Option<u64>>(), any::<Option<u64>>()];
     let addresses = [any::<Option<IpAddr>>(), any::<Option<IpAddr>>()];
     let transport = option::of(0..Transport::ALL.len());
@@ -68,7 +68,7 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
     let [src_port, dst_port, keep_alive, vlan, ethernet_type, mos, r_factor, tag_type, event_type] =
         numbers.shorts;
     let [src_ip, dst_ip] = numbers.addresses;
-    let [agent_id, jitter] = numbers.words;
+    let [agent_id, jitter, full_length] = numbers.words;
     let [src_mac, dst_mac] = numbers.macs;
     let [a, b, c, d, e, f, g, h, i] = texts.fields.each_ref().map(Option::as_deref);
     Packet {
@@ -109,6 +109,7 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
         group_id: h,
         extra_correlation: i,
         transport: numbers.transport.map(|at| Transport::ALL[at]),
+        full_length,
         vendor: VendorChunks::new(&texts.vendor).unwrap(),
     }
 }

@@ -10,7 +10,14 @@ use proptest::prelude::*;
 const TIME: Timestamp = Timestamp { seconds: 1_700_000_000, microseconds: 42 };
 
 fn seen(correlation_id: Option<&[u8]>) -> Seen<'_> {
-    Seen { source: None, destination: None, transport: Transport::Udp, time: TIME, correlation_id }
+    Seen {
+        source: None,
+        destination: None,
+        transport: Transport::Udp,
+        time: TIME,
+        correlation_id,
+        full_length: None,
+    }
 }
 
 #[test]
@@ -35,7 +42,7 @@ fn longest_correlation_id_is_written_and_one_octet_more_is_refused() {
     let mut template = Template::new(1, 1, None, Some(b"edge-1"));
     let addresses = |correlation_id| {
         let address = Some(SocketAddr::from(([0; 16], 5060)));
-        Seen { source: address, destination: address, ..seen(correlation_id) }
+        Seen { source: address, destination: address, full_length: Some(1), ..seen(correlation_id) }
     };
     let id = [b'i'; Template::MAX_CORRELATION_LEN + 1];
     let len = template.head(&addresses(Some(&id[1..])), 9).unwrap().len();
@@ -50,14 +57,14 @@ fn octets() -> impl Strategy<Value = Option<Vec<u8>>> {
 proptest! {
     #[test]
     fn head_and_payload_decode_to_what_the_encoder_is_given(
-        packets in vec((any::<[Option<SocketAddr>; 2]>(), 0..Transport::ALL.len(), any::<(u32, u32)>(), octets()), 1..8),
+        packets in vec((any::<[Option<SocketAddr>; 2]>(), 0..Transport::ALL.len(), any::<(u32, u32, Option<u32>)>(), octets()), 1..8),
         (agent_id, protocol_type) in any::<(u32, u8)>(),
         (key, name) in (octets(), octets()),
         payload in vec(any::<u8>(), 0..600),
     ) {
         // Several with one template: nothing of a packet is left in the next.
         let mut template = Template::new(agent_id, protocol_type, key.as_deref(), name.as_deref());
-        for ([source, destination], transport, (seconds, microseconds), id) in packets {
+        for ([source, destination], transport, (seconds, microseconds, full_length), id) in packets {
             let transport = Transport::ALL[transport];
             let time = Timestamp { seconds, microseconds };
             let packet = Packet {
@@ -75,9 +82,10 @@ proptest! {
                 payload: Payload::Plain(&payload),
                 correlation_id: id.as_deref(),
                 transport: Some(transport),
+                full_length,
                 ..Packet::default()
             };
-            let seen = Seen { source, destination, transport, time, correlation_id: id.as_deref() };
+            let seen = Seen { source, destination, transport, time, correlation_id: id.as_deref(), full_length };
             let head = template.head(&seen, payload.len()).unwrap();
             let wire = [head, &payload].concat();
             prop_assert_eq!(Ok(wire.len()), hep::encoded_len(&packet));
