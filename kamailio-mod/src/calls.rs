@@ -88,11 +88,12 @@ pub fn trace(
         };
         // The host may reuse the id's place for this, but there is none.
         let has_template = correlation.is_none() && template::evaluate(msg, template);
-        let Some((message, is_leaving)) = present(msg, captured_at) else { return };
+        // Made where it stays: it is too large to be moved for nothing.
+        let mut offer = Offer { message: NOTHING, collector, correlation, template: None };
+        let Some(is_leaving) = present_at(msg, captured_at, &mut offer.message) else { return };
         let scope = followable(agent, scope.unwrap_or_else(|| params::scope_by_flag(msg)));
-        let template = has_template.then_some(template.as_slice());
-        let mut offer = Offer { message, collector, correlation, template };
-        if is_leaving && connection::is_needed(&message) {
+        offer.template = has_template.then_some(template.as_slice());
+        if is_leaving && connection::is_needed(&offer.message) {
             if wait_for_sending(agent, deferred, &offer, scope) {
                 return;
             }
@@ -103,13 +104,13 @@ pub fn trace(
         let shown = if is_leaving { leaving } else { received };
         // While the host's events are of no interest, nothing tells that another message has come to the same place.
         let shown_now = shown.filter(|_| hooks::are_looked_at());
-        let mut delivered = Shown::delivered(shown_now, message.raw);
+        let mut delivered = Shown::delivered(shown_now, offer.message.raw);
         let outcome = agent.follow(&offer, scope, &mut delivered);
         // What the host has not shown, such as the copy that failure_route works on, is nothing to remember.
         if hooks::are_looked_at()
-            && (is_leaving || shown.is_some_and(|shown| shown.buffer == message.raw.as_ptr().addr()))
+            && (is_leaving || shown.is_some_and(|shown| shown.buffer == offer.message.raw.as_ptr().addr()))
         {
-            *shown = Shown::new(message.raw, delivered);
+            *shown = Shown::new(offer.message.raw, delivered);
         }
         tell(outcome, collector);
     })
@@ -188,19 +189,28 @@ pub const NO_TIME: Timestamp = Timestamp { seconds: 0, microseconds: 0 };
 
 /// The message that the script works on, and whether it is leaving: inside `onsend_route` the one that is being sent,
 /// everywhere else the one that came in. `None` if there is neither.
-#[inline(always)]
 pub fn present<'m>(msg: *mut sip_msg, captured_at: Timestamp) -> Option<(Message<'m>, bool)> {
+    let mut message = NOTHING;
+    let is_leaving = present_at(msg, captured_at, &mut message)?;
+    Some((message, is_leaving))
+}
+
+/// The same, put where it is to be.
+#[inline(always)]
+fn present_at<'m>(msg: *mut sip_msg, captured_at: Timestamp, message: &mut Message<'m>) -> Option<bool> {
     // SAFETY: a plain question to the host.
     let leaving = unsafe { kamailio_sys::siplens_onsend() };
     // SAFETY: null, or the message that is being sent, valid until onsend_route has ended; we are inside it.
     if let Some(leaving) = unsafe { leaving.as_ref() } {
         // SAFETY: the host set the struct up for the onsend_route that we are called from.
-        return Some((unsafe { message::leaving(leaving, captured_at) }, true));
+        *message = unsafe { message::leaving(leaving, captured_at) };
+        return Some(true);
     }
     // SAFETY: the host passes a message that lives longer than this call, and nothing changes it meanwhile.
     let received = unsafe { msg.as_ref() }?;
     // SAFETY: the struct is the one that the script works on.
-    Some((unsafe { message::received(received, captured_at) }, false))
+    *message = unsafe { message::received(received, captured_at) };
+    Some(false)
 }
 
 /// A transaction or dialog cannot be followed if the host does not show its messages.

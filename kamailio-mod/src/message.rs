@@ -1,7 +1,7 @@
 //! The host's structs → `capture::Message`. Nothing else reads them.
 
 use std::ffi::c_char;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use capture::{Message, Timestamp, Transport};
 use kamailio_sys::{
@@ -30,18 +30,20 @@ pub unsafe fn received(msg: &sip_msg, captured_at: Timestamp) -> Message<'_> {
 }
 
 /// A message of which the host has told where it came from and at which address of its own.
+#[inline(always)]
 pub fn arrived<'a>(raw: &'a [u8], from: &receive_info, captured_at: Timestamp) -> Message<'a> {
     let receive_info { src_ip, dst_ip, src_port, dst_port, proto, proto_reserved1, bind_address, .. } = from;
     // SAFETY: null or the listening socket's struct, which lives as long as the host.
     let socket: Option<&socket_info> = unsafe { bind_address.as_ref() };
     // The host does not know its port on a connection that it has opened from a socket of the script's choice.
     let port = if *dst_port == 0 { socket.map_or(0, |socket| socket.port_no) } else { *dst_port };
-    let message = Message {
-        raw,
-        source: address(src_ip, *src_port),
-        destination: told(address(dst_ip, port), socket),
-        transport: transport(*proto),
-        captured_at,
+    let transport = transport(*proto);
+    let ends = |source, destination| Message { raw, source, destination, transport, captured_at };
+    // Apart, because nearly all messages are such, and to put together one kind of address is cheaper than any.
+    let message = if src_ip.af == AF_INET && dst_ip.af == AF_INET {
+        ends(Some(v4(src_ip, *src_port)), told(Some(v4(dst_ip, port)), socket))
+    } else {
+        ends(address(src_ip, *src_port), told(address(dst_ip, port), socket))
     };
     connection::remember(&message, *proto_reserved1);
     message
@@ -92,10 +94,14 @@ fn listening(socket: &socket_info) -> Option<SocketAddr> {
 
 /// An address of the host as it is to be reported: the advertised one of its listening socket, if the configuration says
 /// so and there is one. A port that is not the listening socket's stays.
+#[inline]
 pub fn told(ours: Option<SocketAddr>, socket: Option<&socket_info>) -> Option<SocketAddr> {
-    if !process::config().is_some_and(|config| config.advertised) {
-        return ours;
-    }
+    if process::config().is_some_and(|config| config.advertised) { advertised(ours, socket) } else { ours }
+}
+
+#[cold]
+#[inline(never)]
+fn advertised(ours: Option<SocketAddr>, socket: Option<&socket_info>) -> Option<SocketAddr> {
     let (Some(bound), Some(socket)) = (ours, socket) else { return ours };
     let port = match socket.useinfo.port_no {
         0 => bound.port(),
@@ -106,15 +112,25 @@ pub fn told(ours: Option<SocketAddr>, socket: Option<&socket_info>) -> Option<So
 }
 
 /// The host's address and a port in host order; `None` for what has no address, such as a message it made itself.
+#[inline]
 pub fn address(address: &ip_addr, port: u16) -> Option<SocketAddr> {
+    match address.af {
+        AF_INET => Some(v4(address, port)),
+        AF_INET6 => {
+            // SAFETY: all variants of the union are plain octets of the same memory.
+            let octets = unsafe { address.u.addr };
+            Some(SocketAddr::new(Ipv6Addr::from(octets).into(), port))
+        }
+        _ => None,
+    }
+}
+
+/// The host's IPv4 address.
+#[inline]
+fn v4(address: &ip_addr, port: u16) -> SocketAddr {
     // SAFETY: all variants of the union are plain octets of the same memory.
     let octets = unsafe { address.u.addr };
-    let ip: IpAddr = match address.af {
-        AF_INET => Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(),
-        AF_INET6 => Ipv6Addr::from(octets).into(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
+    SocketAddr::new(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(), port)
 }
 
 /// A C socket address; ports and addresses in it are in network order.

@@ -540,8 +540,8 @@ impl Agent {
         full_length: Option<u32>,
     ) -> Result<(), Refusal> {
         let seen = Seen {
-            source: message.source,
-            destination: message.destination,
+            source: message.source.as_ref(),
+            destination: message.destination.as_ref(),
             transport: message.transport,
             time: message.captured_at,
             correlation_id,

@@ -20,8 +20,8 @@ use crate::{EncodeError, Timestamp, Transport};
 ///
 /// let mut template = Template::new(2001, 1, None, Some(b"edge-1"));
 /// let seen = Seen {
-///     source: Some("192.0.2.1:5060".parse()?),
-///     destination: Some("192.0.2.2:5060".parse()?),
+///     source: Some(&"192.0.2.1:5060".parse()?),
+///     destination: Some(&"192.0.2.2:5060".parse()?),
 ///     transport: Transport::Udp,
 ///     time: Timestamp { seconds: 1_700_000_000, microseconds: 42 },
 ///     correlation_id: Some(b"our-session-id"),
@@ -51,9 +51,9 @@ pub struct Template {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen<'a> {
     /// Where the message came from. The IP family is that of this address, else of the destination.
-    pub source: Option<SocketAddr>,
+    pub source: Option<&'a SocketAddr>,
     /// Where it goes.
-    pub destination: Option<SocketAddr>,
+    pub destination: Option<&'a SocketAddr>,
     /// What carries it; also said as IP protocol.
     pub transport: Transport,
     /// When it was seen.
@@ -160,8 +160,8 @@ impl Template {
     pub fn head(&mut self, seen: &Seen<'_>, payload_len: usize) -> Result<&[u8], EncodeError> {
         let shape = Shape {
             transport: seen.transport,
-            source: Family::of(seen.source.as_ref()),
-            destination: Family::of(seen.destination.as_ref()),
+            source: Family::of(seen.source),
+            destination: Family::of(seen.destination),
         };
         if self.shape != Some(shape) {
             self.prepare(shape);
@@ -233,7 +233,7 @@ fn patch(out: &mut [u8], shape: Shape, seen: &Seen<'_>, packet_len: u16) {
         return;
     }
     left = left.get_mut(HEADER_LEN + 1..).unwrap_or_default();
-    for endpoint in [&seen.source, &seen.destination] {
+    for endpoint in [seen.source, seen.destination] {
         match endpoint {
             Some(SocketAddr::V4(endpoint)) => {
                 let Some((to, rest)) = left.split_first_chunk_mut::<V4_LEN>() else { return };

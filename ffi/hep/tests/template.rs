@@ -40,9 +40,12 @@ fn texts_that_no_packet_can_hold_are_refused_with_each_packet() {
 #[test]
 fn longest_correlation_id_is_written_and_one_octet_more_is_refused() {
     let mut template = Template::new(1, 1, None, Some(b"edge-1"));
-    let addresses = |correlation_id| {
-        let address = Some(SocketAddr::from(([0; 16], 5060)));
-        Seen { source: address, destination: address, full_length: Some(1), ..seen(correlation_id) }
+    let address = SocketAddr::from(([0; 16], 5060));
+    let addresses = |correlation_id| Seen {
+        source: Some(&address),
+        destination: Some(&address),
+        full_length: Some(1),
+        ..seen(correlation_id)
     };
     let id = [b'i'; Template::MAX_CORRELATION_LEN + 1];
     let len = template.head(&addresses(Some(&id[1..])), 9).unwrap().len();
@@ -85,7 +88,7 @@ proptest! {
                 full_length,
                 ..Packet::default()
             };
-            let seen = Seen { source, destination, transport, time, correlation_id: id.as_deref(), full_length };
+            let seen = Seen { source: source.as_ref(), destination: destination.as_ref(), transport, time, correlation_id: id.as_deref(), full_length };
             let head = template.head(&seen, payload.len()).unwrap();
             let wire = [head, &payload].concat();
             prop_assert_eq!(Ok(wire.len()), hep::encoded_len(&packet));
