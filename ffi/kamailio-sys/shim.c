@@ -8,6 +8,7 @@
 #include "core/parser/msg_parser.h"
 #include "core/route.h"
 #include "core/script_cb.h"
+#include "core/kemi.h"
 #include "core/pvar.h"
 #include "core/dprint.h"
 #include "core/cfg/cfg_struct.h"
@@ -142,9 +143,12 @@ int siplens_event_route(void)
 	return index >= 0 && event_rt.rlist[index] != NULL ? index : -1;
 }
 
-int siplens_run_event_route(int index, const char *octets, int len, const struct ip_addr *from, unsigned short from_port,
-        const struct ip_addr *to, unsigned short to_port, int proto)
+int siplens_run_event_route(int index, str *callback, const char *octets, int len, const struct ip_addr *from,
+        unsigned short from_port, const struct ip_addr *to, unsigned short to_port, int proto)
 {
+	str name = str_init("siplens:msg");
+	sr_kemi_eng_t *language = sr_kemi_eng_get();
+	struct run_act_ctx *outer;
 	/* The parser may write into its text, and wants a NUL behind it. Kept for the next message. */
 	static char *copy = NULL;
 	static int room = 0;
@@ -178,7 +182,15 @@ int siplens_run_event_route(int index, const char *octets, int len, const struct
 	type = get_route_type();
 	set_route_type(EVENT_ROUTE);
 	init_run_actions_ctx(&ctx);
-	run_top_route(event_rt.rlist[index], &msg, &ctx);
+	if(index >= 0) {
+		run_top_route(event_rt.rlist[index], &msg, &ctx);
+	} else if(language != NULL) {
+		/* The routing logic may be what captures the message: its own state is put back. */
+		outer = sr_kemi_act_ctx_get();
+		sr_kemi_act_ctx_set(&ctx);
+		sr_kemi_route(language, &msg, EVENT_ROUTE, callback, &name);
+		sr_kemi_act_ctx_set(outer);
+	}
 	set_route_type(type);
 	free_sip_msg(&msg);
 	return (ctx.run_flags & DROP_R_F) != 0;

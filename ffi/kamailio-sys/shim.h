@@ -45,9 +45,10 @@ void siplens_cfg_update(void);
 
 /* The index of event_route[siplens:msg]; negative if the configuration has none. */
 int siplens_event_route(void);
-/* Runs it on a copy of these octets, which came from or go to where the addresses say (family 0 for unknown). 1 if the
- * script dropped the message, 0 if not, negative if the host cannot parse it. */
-int siplens_run_event_route(int index, const char *octets, int len, const struct ip_addr *from, unsigned short from_port,
-        const struct ip_addr *to, unsigned short to_port, int proto);
+/* Runs it, or with a negative index the function of this name in a routing script of another language, on a copy of these
+ * octets, which came from or go to where the addresses say (family 0 for unknown). 1 if the script dropped the message, 0
+ * if not, negative if the host cannot parse it. */
+int siplens_run_event_route(int index, str *callback, const char *octets, int len, const struct ip_addr *from,
+        unsigned short from_port, const struct ip_addr *to, unsigned short to_port, int proto);
 
 #endif

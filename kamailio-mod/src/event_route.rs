@@ -1,4 +1,5 @@
-//! `event_route[siplens:msg]`: the script's last word on a message that would be captured. It may drop it, no more.
+//! `event_route[siplens:msg]`, or the function that `evcb_msg` names in a script of another language: the script's last word
+//! on a message that would be captured. It may drop it, no more.
 //!
 //! The route runs on a message that the host parses anew of a copy of the octets, so that nothing it does can reach the
 //! real one. That costs a copy, a parse and the route for each captured message, and nothing without the route.
@@ -13,20 +14,34 @@ use kamailio_sys::{
     sip_protos_PROTO_UDP, sip_protos_PROTO_WS, sip_protos_PROTO_WSS,
 };
 
+use crate::params;
+
 /// The host's index of the route; negative without one.
 static ROUTE: AtomicI32 = AtomicI32::new(-1);
+/// Whether there is none, but a function of a script in another language.
+static CALLBACK: AtomicBool = AtomicBool::new(false);
 /// Whether the route runs: what it sends or points at is not captured. Each process has its own.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-/// Looks for the route; to be called from `mod_init`, when the configuration has been read.
-pub fn find() {
+/// Looks for the route, else for the function; to be called from `mod_init`, when the configuration has been read.
+pub fn find() -> Result<(), String> {
     // SAFETY: the host reads its table of routes.
-    ROUTE.store(unsafe { kamailio_sys::siplens_event_route() }, Ordering::Relaxed);
+    let route = unsafe { kamailio_sys::siplens_event_route() };
+    ROUTE.store(route, Ordering::Relaxed);
+    if !params::has_callback() {
+        return Ok(());
+    }
+    // SAFETY: a plain question to the host, which has read its configuration.
+    if unsafe { kamailio_sys::sr_kemi_eng_get() }.is_null() {
+        return Err("modparam evcb_msg: expected routing logic in another language (cfgengine); else write event_route[siplens:msg]".to_owned());
+    }
+    CALLBACK.store(route < 0, Ordering::Relaxed);
+    Ok(())
 }
 
-/// Whether the configuration has the route.
+/// Whether the script has the route.
 pub fn exists() -> bool {
-    ROUTE.load(Ordering::Relaxed) >= 0
+    ROUTE.load(Ordering::Relaxed) >= 0 || CALLBACK.load(Ordering::Relaxed)
 }
 
 /// Whether the route is running in this process.
@@ -46,10 +61,11 @@ fn run(message: &Message<'_>) -> bool {
     let (to, to_port) = address(message.destination);
     RUNNING.store(true, Ordering::Relaxed);
     // SAFETY: the host copies `len` octets before it parses them; the addresses are ours and read only. The route is one
-    // that the host has found, and the script runs as it does for any event, in the process's only thread.
+    // that the host has found, the function's name its own copy, and the script runs as it does for any event, in the process's only thread.
     let dropped = unsafe {
         kamailio_sys::siplens_run_event_route(
             ROUTE.load(Ordering::Relaxed),
+            params::callback(),
             message.raw.as_ptr().cast::<c_char>(),
             len,
             &raw const from,

@@ -24,6 +24,7 @@ static CORRELATION_HEADER: HostCell<str_> = HostCell::new(EMPTY);
 static DATA_MODE: HostCell<c_int> = HostCell::new(0);
 static DIALOG_EXPIRES: HostCell<c_int> = HostCell::new(43_200);
 static DUPLICATE_URI: HostCell<str_> = HostCell::new(EMPTY);
+static EVCB_MSG: HostCell<str_> = HostCell::new(EMPTY);
 static HEP_CAPTURE_ID: HostCell<c_int> = HostCell::new(1);
 static HEP_MODE_ON: HostCell<c_int> = HostCell::new(1);
 static HEP_VERSION: HostCell<c_int> = HostCell::new(3);
@@ -48,7 +49,7 @@ static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
 /// Our own parameters, and those of siptrace.
-const PARAMETERS: usize = 31 + siptrace::TABLE.len();
+const PARAMETERS: usize = 32 + siptrace::TABLE.len();
 
 /// The table for the loader, ended by an empty entry.
 pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
@@ -62,6 +63,7 @@ pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
         number(c"data_mode", &DATA_MODE),
         number(c"dialog_expires", &DIALOG_EXPIRES),
         text(c"duplicate_uri", &DUPLICATE_URI),
+        text(c"evcb_msg", &EVCB_MSG),
         number(c"hep_capture_id", &HEP_CAPTURE_ID),
         number(c"hep_mode_on", &HEP_MODE_ON),
         number(c"hep_version", &HEP_VERSION),
@@ -156,6 +158,16 @@ pub fn scope_by_flag(msg: *const sip_msg) -> Scope {
         Some(msg) if msg.flags & bit != 0 => Scope::Transaction,
         _ => Scope::Message,
     }
+}
+
+/// Whether `evcb_msg` names a function.
+pub fn has_callback() -> bool {
+    !read_text(&EVCB_MSG).is_empty()
+}
+
+/// The host's own copy of `evcb_msg`, which it is given back.
+pub fn callback() -> *mut str_ {
+    EVCB_MSG.pointer()
 }
 
 /// The host's own copy of `session_id`: what it makes of the text goes on pointing into it.

@@ -59,7 +59,7 @@ fn init() -> Result<(), Vec<String>> {
     if config.session_id.is_some() {
         template::prepare().map_err(|error| vec![error])?;
     }
-    event_route::find();
+    event_route::find().map_err(|error| vec![error])?;
     statistics::register().map_err(|error| vec![error])?;
     let _ = CONFIG.set(config);
     // SAFETY: mod_init is where the host allows it; the keeper needs one place in its process table.

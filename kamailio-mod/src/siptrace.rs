@@ -45,7 +45,7 @@ const SOCKET: &str =
     "HEP leaves from a socket of the sender, never from a SIP socket; the system's routes choose its address";
 
 /// In the order of siptrace's documentation.
-pub const TABLE: [param_export_t; 29] = [
+pub const TABLE: [param_export_t; 28] = [
     removed!(c"db_url", DATABASE),
     removed!(c"table", DATABASE),
     removed!(c"date_column", DATABASE),
@@ -88,10 +88,6 @@ pub const TABLE: [param_export_t; 29] = [
         c"trace_ephemeral_socket",
         1,
         "a connection's own port is always reported, where Kamailio can tell it"
-    ),
-    removed!(
-        c"evcb_msg",
-        "event_route[siplens:msg] can drop messages, and so can trace_method and trace_network"
     ),
     only!(
         c"trace_dialog_ack",

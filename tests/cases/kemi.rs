@@ -97,6 +97,30 @@ fn an_id_from_a_script_of_another_language_is_on_what_trace_mode_captures() -> R
 }
 
 #[test]
+fn a_function_of_the_script_may_drop_what_would_be_captured() -> Result<()> {
+    for (language, ending) in LANGUAGES {
+        for captured_by in ["EVERYTHING", "CALLS"] {
+            let mut scene = Scene::new("kemi", |from| {
+                setup(from, language, ending).define("DROPS", "yes").define(captured_by, "yes")
+            })?;
+            for user in ["trace_d", "hidden", "trace"] {
+                let headers = if user == "hidden" { "X-Trace: yes\r\n" } else { "" };
+                scene.ask(user, user, headers)?;
+            }
+            // With trace_mode the replies, too.
+            let seen = if captured_by == "EVERYTHING" { 4 } else { 3 };
+            let packets = scene.packets(seen)?;
+            let hidden = packets.iter().find(|packet| packet.payload.contains("hidden"));
+            ensure!(hidden.is_none(), "{language} {captured_by}: {hidden:#?}");
+            ensure!(packets.iter().all(|packet| packet.protocol_type == SIP), "{language}: {packets:#?}");
+            let stats = scene.proxy.stats()?;
+            ensure!(stats["filtered"] > 0 && stats["dropped"] == 0, "{language} {captured_by}: {stats:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_example_captures_a_call_and_its_log_lines_in_every_language() -> Result<()> {
     for (language, ending) in [("JAVASCRIPT", "js"), ("LUA", "lua"), ("PYTHON", "py")] {
         let (collector, uas) = (Collector::start()?, Uas::start(Transport::Udp)?);

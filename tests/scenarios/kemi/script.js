@@ -36,5 +36,12 @@ function ksr_request_route() {
             siplens.hlog_cid("of-its-own", "another line");
             break;
     }
+    if (KSR.hdr.is_present("X-Trace") > 0) KSR.siplens.sip_trace();
     KSR.sl.sl_send_reply(200, "is " + KSR.pv.gete("$siplens(mode)") + " " + KSR.pv.gete("$siplens(id)"));
+}
+
+// What would be captured of "hidden" is dropped.
+function ksr_siplens_msg(event) {
+    KSR.siplens.hlog("not from here");
+    if (KSR.pv.get("$tU") === "hidden") KSR.set_drop();
 }

@@ -22,5 +22,12 @@ local calls = {
 function ksr_request_route()
     local call = calls[KSR.pv.get("$rU")]
     if call then call() end
+    if KSR.hdr.is_present("X-Trace") > 0 then KSR.siplens.sip_trace() end
     KSR.sl.sl_send_reply(200, "is " .. KSR.pv.gete("$siplens(mode)") .. " " .. KSR.pv.gete("$siplens(id)"))
+end
+
+-- What would be captured of "hidden" is dropped.
+function ksr_siplens_msg(event)
+    KSR.siplens.hlog("not from here")
+    if KSR.pv.get("$tU") == "hidden" then KSR.set_drop() end
 end

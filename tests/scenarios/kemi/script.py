@@ -33,9 +33,18 @@ class Script:
         call = CALLS.get(KSR.pv.get("$rU"))
         if call:
             call()
+        if KSR.hdr.is_present("X-Trace") > 0:
+            KSR.siplens.sip_trace()
         KSR.sl.sl_send_reply(
             200, "is " + KSR.pv.gete("$siplens(mode)") + " " + KSR.pv.gete("$siplens(id)")
         )
+        return 1
+
+    # What would be captured of "hidden" is dropped.
+    def ksr_siplens_msg(self, msg, event):
+        KSR.siplens.hlog("not from here")
+        if KSR.pv.get("$tU") == "hidden":
+            KSR.set_drop()
         return 1
 
     # Kamailio 5.6 looks for these two whenever a message comes or goes.
