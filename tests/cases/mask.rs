@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Backend, Collector, Kamailio, Proxy, Setup};
+use harness::{Backend, Collector, Kamailio, Proxy, Setup, eventually};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -105,5 +105,29 @@ fn a_message_that_the_host_cannot_parse_is_kept_although_there_is_an_event_route
         "OPTIONS sip:bob@127.0.0.1 SIP/2.0\r\nVia: garbage\r\nCall-ID: broken\r\nCSeq: 1 OPTIONS\r\n\r\n";
     UdpSocket::bind("127.0.0.1:0")?.send_to(broken.as_bytes(), proxy.sip())?;
     assert_eq!(collector.wait_for(1, LIMIT)?[0].payload, broken);
+    Ok(())
+}
+
+#[test]
+fn the_event_route_gives_back_the_memory_that_it_takes() -> Result<()> {
+    /// Each is shown to the route with its reply. The process has 8 MiB for this: 140 octets each, and they are gone.
+    const REQUESTS: usize = 30_000;
+    let collector = Collector::start()?;
+    let setup = Setup::case("control", collector.address(), "sip:127.0.0.1:9".to_owned())
+        .define("EVERYTHING", "yes")
+        .define("DROPS", "yes");
+    let mut proxy = Kamailio::start(&setup)?;
+    exchange(&proxy, &vec![request("MESSAGE", "many", "text/plain", "text"); REQUESTS])?;
+    // The last reply is seen after it was sent.
+    eventually("all of them", LIMIT, || {
+        let stats = proxy.stats()?;
+        ensure!(
+            stats["filtered"] == 2 * REQUESTS as u64 && stats["offered"] == stats["filtered"],
+            "{stats:?}"
+        );
+        Ok(())
+    })?;
+    let log = proxy.log();
+    ensure!(!log.contains("could not allocate") && !log.contains("out of memory"), "{log}");
     Ok(())
 }
