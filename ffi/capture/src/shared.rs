@@ -1,16 +1,19 @@
 //! The memory that all processes share: switch, collectors, counters, queues.
 
+mod counting;
+mod watch;
+
 use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::baseline::{Baseline, Busy};
 use crate::collector::CollectorUri;
-use crate::layout::{AttachError, COLLECTORS, LINE, Layout};
+use crate::layout::{AttachError, COLLECTORS, Layout};
 use crate::queue::{Reader, Writer};
 use crate::sessions::Sessions;
-use crate::stats::{self, CollectorCounters, ProcessCounters, Stats, Totals};
-use crate::trace_filter::Table;
+use crate::stats::{CollectorCounters, ProcessCounters};
+
+pub use counting::Status;
 
 /// A handle on the shared memory; copies refer to the same.
 #[derive(Clone, Copy, Debug)]
@@ -20,42 +23,6 @@ pub struct Shared {
     /// None of these two changes after the start, so the copies that forked processes have agree.
     seed: &'static RandomState,
     started: Instant,
-}
-
-/// What is going on in the shared memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Whether messages are taken.
-    pub enabled: bool,
-    /// Transactions and dialogs that are followed.
-    pub sessions: usize,
-    /// How many can be followed.
-    pub session_room: usize,
-    /// Processes that have a queue.
-    pub processes: usize,
-    /// Of these, how many have met a message.
-    pub capturing: usize,
-    /// Seconds since the sender's last sign of life; `None` if there was none yet.
-    pub sender_silence: Option<u64>,
-    /// Trace filters that are active.
-    pub filters: usize,
-    /// How many can be active at once.
-    pub filter_room: usize,
-    /// Seconds since the start.
-    pub uptime: u64,
-    /// Seconds since the counters began.
-    pub counting: u64,
-}
-
-impl Status {
-    /// Seconds of silence after which the sender is taken for dead or stuck. It gives a sign at least every 20 ms.
-    pub const SILENCE: u64 = 3;
-
-    /// Whether the sender is at work.
-    #[must_use]
-    pub fn sender_alive(&self) -> bool {
-        self.sender_silence.is_some_and(|silence| silence < Self::SILENCE)
-    }
 }
 
 /// Something that is logged once on the whole host, whichever process meets it first.
@@ -90,29 +57,11 @@ pub enum Notice {
     Unencodable,
 }
 
-/// Words of the head.
+/// Words of the head; more of them are in `counting` and `watch`.
 const ENABLED: usize = 0;
 const SAID: usize = 1;
 const MIRROR: usize = 2;
-const WATCHING: usize = 3;
-const STRAY_OFFERS: usize = LINE;
-const DAMAGES: usize = LINE + 1;
-const FILTERS_CLAIM: usize = LINE + 2;
-const FILTERS_SERIAL: usize = LINE + 3;
-const FILTERS_NUMBER: usize = LINE + 4;
-const SENDER_SEEN: usize = 2 * LINE;
-const SENDER_PID: usize = 2 * LINE + 1;
-const SENDER_STARTS: usize = 2 * LINE + 2;
-const SENDER_LOST: usize = 2 * LINE + 3;
 // The fourth line describes the memory; see `layout`.
-
-/// Bits of the word that says whether messages may have to be looked at: 0 while no session was ever opened and no
-/// trace filter is active.
-const FOLLOWING: u64 = 1;
-/// A trace filter was added some time.
-const FILTERED: u64 = 1 << 1;
-/// From here on the serial number of the present set of trace filters, 0 for none.
-const FILTERS_SHIFT: u32 = 2;
 
 /// Words of a collector slot. The counters lie behind the text; see `stats`.
 const STATE: usize = 0;
@@ -184,64 +133,6 @@ impl Shared {
     /// The switch for all processes; it acts on the next message of each.
     pub fn set_enabled(&self, enabled: bool) {
         self.head(ENABLED).store(u64::from(enabled), Ordering::Relaxed);
-    }
-
-    /// Whether a session was ever opened or a trace filter is active: until then, no message has to be looked at.
-    #[must_use]
-    pub fn is_watching(&self) -> bool {
-        let word = self.head(WATCHING).load(Ordering::Relaxed);
-        word & FOLLOWING != 0 || word >> FILTERS_SHIFT != 0
-    }
-
-    /// Whether a session was ever opened: until then, nobody has to look for one.
-    #[must_use]
-    pub fn is_following(&self) -> bool {
-        self.head(WATCHING).load(Ordering::Relaxed) & FOLLOWING != 0
-    }
-
-    /// Whether a trace filter was ever added: from then on, a message that comes in may be captured before the script
-    /// has said anything about it.
-    #[must_use]
-    pub fn was_filtering(&self) -> bool {
-        self.head(WATCHING).load(Ordering::Relaxed) & FILTERED != 0
-    }
-
-    pub(crate) fn set_following(&self) {
-        self.head(WATCHING).fetch_or(FOLLOWING, Ordering::Relaxed);
-    }
-
-    /// The serial number of the present set of trace filters, 0 for none.
-    #[inline]
-    pub(crate) fn filters_serial(&self) -> u64 {
-        self.head(WATCHING).load(Ordering::Acquire) >> FILTERS_SHIFT
-    }
-
-    /// The number of the next trace filter, from 1 on.
-    pub(crate) fn next_filter_number(&self) -> u64 {
-        self.head(FILTERS_NUMBER).fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Tells all processes that there is another set of trace filters, or none.
-    pub(crate) fn publish_filters(&self, any: bool) {
-        let serial = self.head(FILTERS_SERIAL).fetch_add(1, Ordering::Relaxed) + 1;
-        let serial = if any { serial << FILTERS_SHIFT } else { 0 };
-        let change = |word: u64| Some(word & FOLLOWING | FILTERED | serial);
-        let _ = self.head(WATCHING).fetch_update(Ordering::Release, Ordering::Relaxed, change);
-    }
-
-    /// Ends the looking for trace filters, if the set is still the one that was found to have expired.
-    pub(crate) fn retire_filters(&self, serial: u64) {
-        let retire = |word: u64| (word >> FILTERS_SHIFT == serial).then_some(word & (FOLLOWING | FILTERED));
-        let _ = self.head(WATCHING).fetch_update(Ordering::Relaxed, Ordering::Relaxed, retire);
-    }
-
-    /// The table of trace filters; only who holds the claim on it may write.
-    pub(crate) fn filter_table(&self) -> Table {
-        Table::new(self.layout.filters(self.words))
-    }
-
-    pub(crate) fn filters_claim(&self) -> &'static AtomicU64 {
-        self.head(FILTERS_CLAIM)
     }
 
     /// The table of sessions; none in a layout without.
@@ -353,129 +244,6 @@ impl Shared {
     pub(crate) fn readers(&self) -> Vec<Reader> {
         let rings = (0..self.layout.processes).map(|process| self.layout.ring(self.words, process));
         rings.filter_map(Reader::new).collect()
-    }
-
-    /// Counts a message offered by a process that has no queue.
-    pub fn count_stray_offer(&self) {
-        self.head(STRAY_OFFERS).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Notes that the process with this id is the sender from now on.
-    pub fn sender_began(&self, pid: u32) {
-        self.head(SENDER_PID).store(pid.into(), Ordering::Relaxed);
-        self.head(SENDER_STARTS).fetch_add(1, Ordering::Relaxed);
-        self.note_sender();
-    }
-
-    /// Notes that the sender's process has ended, and books what it had as lost; answers how many messages that were.
-    ///
-    /// Must not be called while it can still send.
-    pub fn sender_ended(&self) -> u64 {
-        self.head(SENDER_PID).store(0, Ordering::Relaxed);
-        let mirror = self.mirror();
-        let settled = (0..COLLECTORS).map(|slot| {
-            let counters = self.collector_counters(slot);
-            counters.lose();
-            if mirror == Some(slot) { 0 } else { counters.settled() }
-        });
-        let settled = stats::total(settled);
-        let taken = stats::total(self.readers().iter().map(Reader::taken));
-        let lost = taken.saturating_sub(settled);
-        lost.saturating_sub(self.head(SENDER_LOST).swap(lost, Ordering::Relaxed))
-    }
-
-    /// Seconds since the sender was last seen at work; none if it never was.
-    #[must_use]
-    pub fn sender_silence(&self) -> Option<u64> {
-        let seen = self.head(SENDER_SEEN).load(Ordering::Relaxed);
-        (seen != 0).then(|| self.seconds().saturating_sub(seen))
-    }
-
-    /// Messages that the sender has taken out of the queues and not yet got rid of, copies included.
-    pub(crate) fn in_sender(&self) -> u64 {
-        stats::total((0..COLLECTORS).map(|slot| self.collector_counters(slot).in_sender()))
-    }
-
-    pub(crate) fn count_damage(&self) {
-        self.head(DAMAGES).fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What was counted since the start or the last [`reset`](Self::reset), summed over all processes.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        // A baseline is never newer than what it is subtracted from.
-        let then = self.baseline().totals();
-        self.stats_between(&then, &self.totals())
-    }
-
-    /// What was counted since the start, whatever was reset.
-    pub(crate) fn stats_since_start(&self) -> Stats {
-        let totals = self.totals();
-        self.stats_between(&totals.since(&totals), &totals)
-    }
-
-    /// Lets all counters begin anew; answers what they were. No message is missing in the sum of both: what is on its
-    /// way at this moment counts as offered afterwards, and what was answered here holds it as `in_queue`.
-    ///
-    /// # Errors
-    /// [`Busy`] while another process does the same.
-    pub fn reset(&self) -> Result<Stats, Busy> {
-        let (totals, then) = self.baseline().reset(self.seconds(), || self.totals())?;
-        Ok(self.stats_between(&then, &totals))
-    }
-
-    fn stats_between(&self, then: &Totals, totals: &Totals) -> Stats {
-        let (since, mirror, now) = (totals.since(then), self.mirror(), self.seconds());
-        let collectors = (0..COLLECTORS).filter_map(|slot| {
-            let text = self.collector_text(slot)?;
-            let (text, is_mirror) = without_mark(&text);
-            let uri = String::from_utf8_lossy(text).into_owned();
-            Some(since.collector(slot, self.collector_counters(slot), uri, is_mirror, now))
-        });
-        Stats {
-            enabled: self.is_enabled(),
-            sender_pid: self.head(SENDER_PID).load(Ordering::Relaxed),
-            sender_starts: self.head(SENDER_STARTS).load(Ordering::Relaxed),
-            collectors: collectors.collect(),
-            ..since.stats(totals.in_queue(mirror), mirror)
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        let collectors = (0..COLLECTORS).map(|slot| self.collector_counters(slot));
-        let processes = (0..self.layout.processes).filter_map(|process| self.process_counters(process));
-        let singles = [STRAY_OFFERS, DAMAGES, SENDER_LOST].map(|word| self.head(word));
-        Totals::read(collectors, processes, singles)
-    }
-
-    fn baseline(&self) -> Baseline {
-        Baseline(self.layout.baseline(self.words))
-    }
-
-    /// Says that the sender lives.
-    pub(crate) fn note_sender(&self) {
-        self.head(SENDER_SEEN).store(self.seconds(), Ordering::Relaxed);
-    }
-
-    /// What is going on at this moment. Looks at every session.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let now = self.seconds();
-        let (sessions, session_room) =
-            self.sessions().map(|sessions| sessions.occupancy(now)).unwrap_or_default();
-        let processes = (0..self.layout.processes).filter_map(|process| self.process_counters(process));
-        Status {
-            enabled: self.is_enabled(),
-            sessions,
-            session_room,
-            processes: self.layout.processes,
-            capturing: processes.filter(ProcessCounters::are_used).count(),
-            sender_silence: self.sender_silence(),
-            filters: self.trace_filters().len(),
-            filter_room: self.layout.filters,
-            uptime: now - 1,
-            counting: now.saturating_sub(self.baseline().second()),
-        }
     }
 
     fn head(&self, word: usize) -> &'static AtomicU64 {
