@@ -93,6 +93,11 @@ pub fn trace(
         let Some(is_leaving) = present_at(msg, captured_at, &mut offer.message) else { return };
         let scope = followable(agent, scope.unwrap_or_else(|| params::scope_by_flag(msg)));
         offer.template = has_template.then_some(template.as_slice());
+        // What the host is about to send and shows the script before (from 6.0 on, its own CANCEL): its event shows it as
+        // it is sent, with its ends.
+        if offer.message.source.is_none() && offer.message.destination.is_none() && hooks::show_sent() {
+            return tell(agent.follow_later(&offer, scope), collector);
+        }
         if is_leaving && connection::is_needed(&offer.message) {
             if wait_for_sending(agent, deferred, &offer, scope) {
                 return;

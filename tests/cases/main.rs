@@ -8,6 +8,7 @@ mod access;
 mod address;
 mod admission;
 mod bad_input;
+mod build_module;
 mod call;
 mod capture;
 mod collectors;

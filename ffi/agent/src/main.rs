@@ -97,11 +97,12 @@ fn print(text: &str) {
     print!("{text}");
 }
 
-/// A line for the journal, with the level in front that systemd understands.
+/// A line on standard error; for systemd's journal with the level in front that it understands.
 fn say(event: Event) {
     let level = match event.level {
-        Level::Notice => 5,
-        Level::Warning => 4,
+        _ if std::env::var_os("JOURNAL_STREAM").is_none() => "",
+        Level::Notice => "<5>",
+        Level::Warning => "<4>",
     };
-    eprintln!("<{level}>siplens-agent: {}", event.text);
+    eprintln!("{level}siplens-agent: {}", event.text);
 }
