@@ -47,3 +47,8 @@ function ksr_request_route() {
 function ksr_failure_route() {
     KSR.siplens.hlog("failed with " + KSR.pv.get("$T_reply_code"));
 }
+
+// Runs for each message that would be captured; probes are not worth it.
+function ksr_siplens_msg(event) {
+    if (KSR.pv.get("$rm") === "OPTIONS") KSR.set_drop();
+}

@@ -48,3 +48,8 @@ end
 function ksr_failure_route()
     KSR.siplens.hlog("failed with " .. KSR.pv.get("$T_reply_code"))
 end
+
+-- Runs for each message that would be captured; probes are not worth it.
+function ksr_siplens_msg(event)
+    if KSR.pv.get("$rm") == "OPTIONS" then KSR.set_drop() end
+end

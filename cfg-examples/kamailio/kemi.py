@@ -52,6 +52,12 @@ class Routes:
         KSR.siplens.hlog(f"failed with {KSR.pv.get('$T_reply_code')}")
         return 1
 
+    # Runs for each message that would be captured; probes are not worth it.
+    def ksr_siplens_msg(self, msg, event):
+        if KSR.pv.get("$rm") == "OPTIONS":
+            KSR.set_drop()
+        return 1
+
     # The module of Kamailio 5.6 looks for these two whenever a message comes or goes, and takes it ill if they are missing.
     def ksr_reply_route(self, msg):
         return 1

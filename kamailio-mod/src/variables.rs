@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
@@ -49,8 +50,10 @@ const REFUSED: c_int = -1;
 static LOOKUP: OnceLock<Lookup> = OnceLock::new();
 
 thread_local! {
-    /// The id of the last `$siplens(id)`: the host reads it before it asks for another one.
-    static VALUE: RefCell<Value> = const { RefCell::new(Value { id: Vec::new(), template: Vec::new() }) };
+    /// The id of the last `$siplens(id)`: the host reads it before it asks for another one. Nothing is destroyed when the host
+    /// exits.
+    static VALUE: RefCell<ManuallyDrop<Value>> =
+        const { RefCell::new(ManuallyDrop::new(Value { id: Vec::new(), template: Vec::new() })) };
 }
 
 struct Value {
@@ -110,7 +113,6 @@ unsafe extern "C" fn read(msg: *mut sip_msg, param: *mut pv_param_t, result: *mu
 
 fn lookup() -> Option<&'static Lookup> {
     if LOOKUP.get().is_none() {
-        // One for each process: what a process is forked with is a copy.
         let _ = LOOKUP.set(Lookup::new(process::shared()?, process::config()?));
     }
     LOOKUP.get()
@@ -123,7 +125,7 @@ fn id(msg: *mut sip_msg) -> Option<str_> {
     VALUE.with(|value| {
         // Taken already if the template `session_id` asks for what it makes itself.
         let mut value = value.try_borrow_mut().ok()?;
-        let Value { id, template } = &mut *value;
+        let Value { id, template } = &mut **value;
         let has_template = template::evaluate(msg, template);
         lookup.correlation_id(message.raw, has_template.then_some(template.as_slice()), id);
         let len = c_int::try_from(id.len()).ok()?;
