@@ -131,11 +131,12 @@ impl Cli {
         let Settings { config: path, data_dir, hep_listen, http_listen, customer_listen, database_url } =
             self.settings;
         let overrides = Overrides { data_dir, hep_listen, http_listen, customer_listen, database_url };
-        let config = Config::load(path.as_deref(), overrides)?;
+        let read = || Config::load(path.as_deref(), overrides.clone());
+        let config = read()?;
         log::start(&config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         match self.command {
-            Command::Serve => runtime.block_on(serve::serve(&config)),
+            Command::Serve => runtime.block_on(serve::serve(&config, read)),
             Command::User(command) => runtime.block_on(user(&config, command)),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),

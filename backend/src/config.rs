@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::call::event::{EventPaths, JsonPath};
 use crate::ingest::Rules;
+use crate::ingest::tls::TlsFiles;
 use crate::network::Network;
 
 /// Every setting, documented.
@@ -59,6 +60,44 @@ pub struct Hep {
     pub tcp_idle_seconds: u64,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
+    /// TLS address; empty for none.
+    pub tls_listen: String,
+    /// Certificate chain, PEM.
+    pub tls_certificate: PathBuf,
+    /// Private key, PEM.
+    pub tls_key: PathBuf,
+    /// Authorities of agents' certificates, PEM; empty for none.
+    pub tls_client_ca: PathBuf,
+    /// Path of the Unix socket; empty for none.
+    pub unix_listen: PathBuf,
+    /// HTTP and WebSocket address; empty for none.
+    pub http_listen: String,
+    /// Balancers that speak the PROXY protocol.
+    pub balancers: Vec<String>,
+}
+
+impl Hep {
+    /// The TLS address, if there is one. Loading refuses one that is none.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_listen.parse().ok()
+    }
+
+    /// The HTTP address, if there is one.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_listen.parse().ok()
+    }
+
+    /// The files that TLS is spoken with.
+    #[must_use]
+    pub fn tls_files(&self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.tls_certificate.clone(),
+            key: self.tls_key.clone(),
+            client_ca: Some(self.tls_client_ca.clone()).filter(|path| !path.as_os_str().is_empty()),
+        }
+    }
 }
 
 /// Whose HEP is taken, and how much of it.

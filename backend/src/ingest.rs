@@ -2,14 +2,20 @@
 //! by its reason; what the spool took is safe once it is synced.
 
 mod admission;
+pub mod http;
 pub mod keys;
+mod proxied;
 pub mod quarantine;
 mod rate;
 pub mod stream;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
+pub mod unix;
+mod way;
 
 pub use admission::{Admission, Arrival, Refusal, Rules};
+pub use way::Way;
 
 /// How long a stream is held back before it is asked for again whether it may go on.
 const FULL_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

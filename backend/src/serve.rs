@@ -1,5 +1,7 @@
 //! The service: what starts in which order, and how it stops without losing what was taken in.
 
+mod hep;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,38 +15,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::{Accounts, AccountsError};
 use crate::api::{self, ApiState};
 use crate::cli::print;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::customer::{self, CustomerState};
 use crate::databases;
 use crate::flush::Flusher;
-use crate::ingest::keys::{Keys, KnownKey};
-use crate::ingest::{Admission, tcp, udp};
+use crate::ingest::Admission;
+use crate::ingest::keys::Keys;
+use crate::ingest::tls::Tls;
 use crate::search::Search;
 use crate::spool::{self, Spool, SpoolConfig, SpoolStats};
 use crate::telemetry::Metrics;
 
-/// How often a free port is looked for that both UDP and TCP can have.
-const PORT_TRIES: u32 = 20;
-
-/// How often agents' keys are read again.
-const KEYS_INTERVAL: Duration = Duration::from_secs(5);
-
 /// How long open HTTP requests may take to end at a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT. At SIGHUP `read` gives the settings as they are now; those that can change while it
+/// runs ([admission], and TLS certificates) take effect.
 ///
 /// # Errors
 /// When something cannot be opened or bound.
-pub async fn serve(config: &Config) -> Result<()> {
+pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigError>) -> Result<()> {
     let spool_dir = databases::data_dir(config)?.join("spool");
     let (store, accounts) = databases::open(config, &spool::identity(&spool_dir)?).await?;
     let metrics = Arc::new(Metrics::default());
     let keys = Keys::default();
-    load_keys(&accounts, &keys).await?;
+    hep::load_keys(&accounts, &keys).await?;
     if config.admission.require_key && keys.is_empty() {
         tracing::warn!(
             "admission.require_key: there is no key yet, so nothing is taken; make one with `siplens agent-key add NAME`"
@@ -60,13 +57,17 @@ pub async fn serve(config: &Config) -> Result<()> {
     };
     let (writer, reader) = Spool::open(spool_config, checkpoint)?;
 
-    let (hep_udp, hep_tcp) = bind_hep(config).await?;
-    let hep_address = hep_tcp.local_addr()?;
+    let hep = hep::Listeners::bind(config).await?;
+    let (hep_address, hep_others, hep_tls) = (hep.address()?, hep.announcements()?, hep.tls());
     let http = bind(config.http.listen, "http.listen").await?;
     let customer = bind(config.customer.listen, "customer.listen").await?;
     let (http_address, customer_address) = (http.local_addr()?, customer.local_addr()?);
     // Before anybody can know that this process runs: an early SIGTERM must stop it as cleanly as a late one.
-    let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
 
     // From here on nothing fails: start everything.
     let paths = Arc::new(config.events.paths());
@@ -89,19 +90,9 @@ pub async fn serve(config: &Config) -> Result<()> {
         Admission::new(writer.handle(), Arc::clone(&metrics), config.ingest_rules(), keys.clone());
     let stop_ingest = CancellationToken::new();
     let ingest = TaskTracker::new();
-    let idle = Some(Duration::from_secs(config.hep.tcp_idle_seconds)).filter(|idle| !idle.is_zero());
-    let limits = tcp::Limits { connections: config.hep.tcp_connections, idle };
     let quarantine = admission.quarantine();
-    ingest.spawn(watch_keys(Arc::clone(&accounts), keys, stop_ingest.clone()));
-    ingest.spawn(tcp::accept(hep_tcp, limits, admission.clone(), stop_ingest.clone()));
-    ingest.spawn({
-        let stop = stop_ingest.clone();
-        async move {
-            if let Err(error) = udp::receive(hep_udp, admission, stop).await {
-                tracing::error!(%error, "udp ingest ended");
-            }
-        }
-    });
+    ingest.spawn(hep::watch_keys(Arc::clone(&accounts), keys, stop_ingest.clone()));
+    hep.spawn(&ingest, &admission, &stop_ingest);
     ingest.close();
 
     let stop_http = CancellationToken::new();
@@ -129,10 +120,12 @@ pub async fn serve(config: &Config) -> Result<()> {
     servers.close();
 
     print(&format!("hep listening on {hep_address} (udp, tcp)"))?;
+    hep_others.iter().try_for_each(|line| print(line))?;
     print(&format!("http listening on http://{http_address}"))?;
     print(&format!("customer listening on http://{customer_address}"))?;
     print("siplens is ready")?;
-    wait_for_signal(terminate, interrupt).await;
+    signals.wait(|| reload(&read, &admission, hep_tls.as_ref())).await;
+    drop(admission);
 
     // Nothing new comes in, what came in is synced, what is synced is stored; and only then the end.
     tracing::info!("stopping");
@@ -151,60 +144,6 @@ pub async fn serve(config: &Config) -> Result<()> {
     stop_http.cancel();
     let _timeout = tokio::time::timeout(GRACE, servers.wait()).await;
     Ok(())
-}
-
-/// Puts the keys in force that agents may send with.
-async fn load_keys(accounts: &Accounts, keys: &Keys) -> Result<(), AccountsError> {
-    let known = accounts.agent_keys().await?;
-    keys.replace(known.iter().map(|key| KnownKey { hash: key.hash, agent_id: key.agent_id }).collect());
-    Ok(())
-}
-
-/// Takes over keys that are added and removed while the backend runs. While they cannot be read, those it has stay in
-/// force.
-async fn watch_keys(accounts: Arc<Accounts>, keys: Keys, stop: CancellationToken) {
-    let mut readable = true;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(KEYS_INTERVAL) => {}
-            () = stop.cancelled() => return,
-        }
-        let loaded = load_keys(&accounts, &keys).await;
-        if let (true, Err(error)) = (readable, &loaded) {
-            tracing::error!(%error, "agents' keys cannot be read; those known so far stay in force");
-        }
-        readable = loaded.is_ok();
-    }
-}
-
-/// Binds UDP and TCP to one address; for port 0, to one free port.
-async fn bind_hep(config: &Config) -> Result<(udp::Bound, TcpListener)> {
-    let wanted = config.hep.listen;
-    let context = || format!("hep.listen: {wanted}");
-    let mut tries = 0;
-    loop {
-        let tcp = TcpListener::bind(wanted).await.with_context(context)?;
-        let address = tcp.local_addr()?;
-        match udp::bind(address, config.hep.udp_buffer_bytes) {
-            Ok(udp) => {
-                warn_of_small_buffer(config.hep.udp_buffer_bytes, udp.buffer_bytes);
-                return Ok((udp, tcp));
-            }
-            Err(_) if wanted.port() == 0 && tries < PORT_TRIES => tries += 1,
-            Err(error) => return Err(error).with_context(context),
-        }
-    }
-}
-
-fn warn_of_small_buffer(asked: usize, granted: usize) {
-    // The kernel reports twice what it grants, for its own book-keeping.
-    if granted / 2 < asked {
-        tracing::warn!(
-            asked,
-            granted = granted / 2,
-            "hep.udp_buffer_bytes: the kernel gave less; raise net.core.rmem_max, or bursts will be dropped"
-        );
-    }
 }
 
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
@@ -237,9 +176,35 @@ async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
     }
 }
 
-async fn wait_for_signal(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Waits for one that ends the process, and does `reload` at each SIGHUP meanwhile.
+    async fn wait(mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(),
+            }
+        }
+    }
+}
+
+/// Puts in force what can change while the backend runs. Settings with a mistake change nothing.
+fn reload(read: impl Fn() -> Result<Config, ConfigError>, admission: &Admission, tls: Option<&Tls>) {
+    match read() {
+        Ok(config) => {
+            admission.replace_rules(config.ingest_rules());
+            tracing::info!("the settings of [admission] are read again; all others take a restart");
+        }
+        Err(error) => tracing::error!(%error, "the settings cannot be read; those in force stay"),
+    }
+    if let Some(Err(error)) = tls.map(Tls::reload) {
+        tracing::error!(%error, "hep over tls: the certificate is of no use; the one in force stays");
     }
 }

@@ -6,4 +6,4 @@ pub mod log;
 mod metrics;
 pub mod tally;
 
-pub use metrics::{Metrics, transport_name};
+pub use metrics::Metrics;

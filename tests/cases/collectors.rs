@@ -92,12 +92,12 @@ fn the_mirror_gets_everything_and_costs_the_collector_nothing_when_it_is_away() 
 }
 
 /// An authority with a certificate for `collector.test` and one for a client, all made for one case.
-struct Authority {
+pub(crate) struct Authority {
     dir: TempDir,
 }
 
 impl Authority {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let authority = Self { dir: tempfile::tempdir()? };
         authority.certificate("ca", "/CN=authority", None)?;
         authority.certificate("server", "/CN=server", Some("subjectAltName=DNS:collector.test"))?;
@@ -105,7 +105,7 @@ impl Authority {
         Ok(authority)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

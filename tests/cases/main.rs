@@ -33,4 +33,5 @@ mod search;
 mod session;
 mod siptrace;
 mod stage;
+mod ways;
 mod websocket;

@@ -39,6 +39,8 @@ pub struct Backend {
     hep: SocketAddr,
     http: String,
     customer: String,
+    /// Further listeners, by the name they are announced under.
+    others: BTreeMap<String, String>,
     dir: TempDir,
 }
 
@@ -62,10 +64,10 @@ impl Backend {
         if let Some(text) = &setup.config {
             std::fs::write(dir.path().join("siplens.toml"), text)?;
         }
-        let (process, [hep, http, customer]) =
+        let (process, [hep, http, customer], others) =
             spawn(&setup, dir.path(), ["127.0.0.1:0"; 3].map(str::to_owned))?;
         let hep = hep.parse()?;
-        Ok(Self { setup, process, hep, http, customer, dir })
+        Ok(Self { setup, process, hep, http, customer, others, dir })
     }
 
     /// Starts it again on the same data and the same ports.
@@ -91,6 +93,21 @@ impl Backend {
     /// Where it takes HEP over UDP and TCP.
     pub fn hep(&self) -> SocketAddr {
         self.hep
+    }
+
+    /// Where it takes HEP besides: `hep-tls`, `hep-unix` or `hep-http`.
+    pub fn listener(&self, name: &str) -> Result<&str> {
+        self.others.get(name).map(String::as_str).with_context(|| format!("no listener {name} was announced"))
+    }
+
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) -> Result<()> {
+        self.process.hang_up()
+    }
+
+    /// Where its configuration file is.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("siplens.toml")
     }
 
     /// The operator's listener.
@@ -199,8 +216,11 @@ fn run(command: &mut Command, stdin: &str) -> Result<Output> {
     Ok(child.wait_with_output()?)
 }
 
+/// A process, where it listens (HEP, operator, customer), and further listeners by name.
+type Spawned = (Process, [String; 3], BTreeMap<String, String>);
+
 /// Starts `siplens serve` and reads from its output where it listens: HEP, operator, customer.
-fn spawn(setup: &BackendSetup, dir: &Path, listen: [String; 3]) -> Result<(Process, [String; 3])> {
+fn spawn(setup: &BackendSetup, dir: &Path, listen: [String; 3]) -> Result<Spawned> {
     let mut command = base(setup, dir, &["serve"])?;
     for (flag, address) in ["--hep-listen", "--http-listen", "--customer-listen"].iter().zip(&listen) {
         command.arg(flag).arg(address);
@@ -217,6 +237,7 @@ fn spawn(setup: &BackendSetup, dir: &Path, listen: [String; 3]) -> Result<(Proce
     });
 
     let mut found = [const { String::new() }; 3];
+    let mut others = BTreeMap::new();
     loop {
         let Ok(line) = received.recv_timeout(READY) else {
             bail!("the backend did not get ready\n{}", process.log_tail());
@@ -227,11 +248,12 @@ fn spawn(setup: &BackendSetup, dir: &Path, listen: [String; 3]) -> Result<(Proce
             text if text.starts_with("hep listening on ") => found[0] = word(3),
             text if text.starts_with("http listening on ") => found[1] = word(3),
             text if text.starts_with("customer listening on ") => found[2] = word(3),
+            text if text.contains(" listening on ") => drop(others.insert(word(0), word(3))),
             other => bail!("unexpected line on standard output: {other}"),
         }
     }
     ensure!(found.iter().all(|address| !address.is_empty()), "not every listener was announced: {found:?}");
-    Ok((process, found))
+    Ok((process, found, others))
 }
 
 fn authority(url: &str) -> String {

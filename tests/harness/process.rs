@@ -103,6 +103,11 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    }
+
     /// Its direct children: a proxy's workers, which would stay behind if only the parent were killed.
     pub(crate) fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());

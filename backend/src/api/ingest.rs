@@ -16,7 +16,6 @@ use super::query::{LimitQuery, Params};
 use super::time::rfc3339;
 use crate::ingest::quarantine::Refused;
 use crate::telemetry::tally::{AgentCounts, Counts, SKEWED_US};
-use crate::telemetry::transport_name;
 
 /// A capture agent that sent something since the start.
 #[derive(Debug, Serialize, ToSchema)]
@@ -87,7 +86,7 @@ pub struct Quarantined {
     pub received_at: String,
     /// Who sent it, address:port.
     pub peer: String,
-    /// How it came: `udp`, `tcp`, …
+    /// How it came: `udp`, `tcp`, `tls`, `unix`, `http` or `ws`.
     pub transport: &'static str,
     /// Why it was refused.
     pub reason: &'static str,
@@ -183,7 +182,7 @@ impl From<&Refused> for Quarantined {
             number: refused.number,
             received_at: rfc3339(refused.received_at_us),
             peer: refused.peer.to_string(),
-            transport: transport_name(refused.transport),
+            transport: refused.way.as_str(),
             reason: refused.reason.as_str(),
             size_bytes: refused.size,
             octets_base64: STANDARD.encode(&refused.octets),

@@ -1,5 +1,7 @@
 //! Which values the settings may have.
 
+use std::net::SocketAddr;
+
 use super::Config;
 use crate::call::event::JsonPath;
 use crate::network::Network;
@@ -47,6 +49,22 @@ impl Config {
                 url.is_empty() || web.is_some_and(|host| !host.is_empty() && !host.ends_with('/')),
                 format!("{key}: expected \"\" or https://host without a / at its end, found {url:?}"),
             );
+        }
+        for (key, address) in
+            [("hep.tls_listen", &self.hep.tls_listen), ("hep.http_listen", &self.hep.http_listen)]
+        {
+            rule(
+                address.is_empty() || address.parse::<SocketAddr>().is_ok(),
+                format!("{key}: expected \"\" or address:port, found {address:?}"),
+            );
+        }
+        let empty = |path: &std::path::Path| path.as_os_str().is_empty();
+        rule(
+            self.hep.tls_listen.is_empty() || !(empty(&self.hep.tls_certificate) || empty(&self.hep.tls_key)),
+            "hep.tls_listen: expected hep.tls_certificate and hep.tls_key too, found one empty".to_owned(),
+        );
+        for network in self.hep.balancers.iter().filter(|text| Network::parse(text).is_none()) {
+            rule(false, format!("hep.balancers: expected address/bits, found {network:?}"));
         }
         for network in self.admission.networks.iter().filter(|text| Network::parse(text).is_none()) {
             rule(false, format!("admission.networks: expected address/bits, found {network:?}"));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use super::Way;
 use super::keys::Keys;
 use super::quarantine::{Quarantine, Refused as Quarantined};
 use super::rate::RateLimit;
@@ -115,7 +116,7 @@ struct Read {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
     /// How it came.
-    pub transport: hep::Transport,
+    pub way: Way,
     /// Who sent it.
     pub peer: SocketAddr,
     /// Its octets.
@@ -150,10 +151,10 @@ impl Admission {
 
     /// Whether this address may send at all. A stream is asked for once, when it begins; the refusal is counted.
     #[must_use]
-    pub fn lets_in(&self, transport: hep::Transport, peer: SocketAddr) -> bool {
+    pub fn lets_in(&self, way: Way, peer: SocketAddr) -> bool {
         let allowed = self.rules().allow(peer.ip());
         if !allowed {
-            let arrival = Arrival { transport, peer, packet: &[] };
+            let arrival = Arrival { way, peer, packet: &[] };
             self.count(arrival, Read::default(), Err(Refusal::Network));
         }
         allowed
@@ -248,12 +249,12 @@ impl Admission {
 
     /// Offers a packet that was checked. A key goes no further than this.
     fn spool(&self, arrival: Arrival<'_>, read: Read) -> Result<(), Refusal> {
-        let Arrival { transport, peer, packet } = arrival;
+        let Arrival { way, peer, packet } = arrival;
         let mut hep = packet.to_vec();
         if read.has_key {
             hep::erase_key(&mut hep);
         }
-        let record = Record { received_at_us: clock::now_us(), peer, transport, hep };
+        let record = Record { received_at_us: clock::now_us(), peer, transport: way.recorded(), hep };
         self.inner.spool.offer(record).map_err(|refused| match refused {
             Refused::Closed => Refusal::Closed,
             Refused::Full => Refusal::SpoolFull,
@@ -262,10 +263,10 @@ impl Admission {
 
     /// Counts a packet by what became of it, says a refusal once for each peer and reason, and keeps garbage.
     fn count(&self, arrival: Arrival<'_>, read: Read, result: Result<(), Refusal>) {
-        let Arrival { transport, peer, packet } = arrival;
+        let Arrival { way, peer, packet } = arrival;
         let Inner { metrics, quarantine, .. } = &*self.inner;
         let reason = result.map_err(Refusal::as_str);
-        metrics.ingested(transport, reason.err().unwrap_or("accepted"), packet.len());
+        metrics.ingested(way.as_str(), reason.err().unwrap_or("accepted"), packet.len());
         let received_at_us = clock::now_us();
         let Read { agent_id, captured_at_us, .. } = read;
         let first =
@@ -279,7 +280,7 @@ impl Admission {
                 number,
                 received_at_us,
                 peer,
-                transport,
+                way,
                 reason: refusal,
                 size: packet.len(),
                 octets,

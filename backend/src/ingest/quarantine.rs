@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use super::Refusal;
+use super::{Refusal, Way};
 
 /// Octets that are kept of one packet.
 const KEPT_BYTES: usize = 4096;
@@ -22,7 +22,7 @@ pub struct Refused {
     /// Who sent it.
     pub peer: SocketAddr,
     /// How it came.
-    pub transport: hep::Transport,
+    pub way: Way,
     /// Why it was refused.
     pub reason: Refusal,
     /// How long it was, octets.
@@ -80,7 +80,7 @@ mod tests {
             number,
             received_at_us: 0,
             peer: "192.0.2.1:1".parse().expect("an address"),
-            transport: hep::Transport::Udp,
+            way: Way::Udp,
             reason: Refusal::Malformed,
             size: packet.len(),
             octets,

@@ -10,15 +10,18 @@ use hep::framing::{self, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Admission, Arrival, Refusal};
+use super::{Admission, Arrival, Refusal, Way};
 
 const READ_BYTES: usize = 64 * 1024;
+
+/// The longest pause in the middle of a packet.
+const PACKET_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
     /// How.
-    pub transport: hep::Transport,
+    pub way: Way,
     /// From whom.
     pub peer: SocketAddr,
 }
@@ -27,12 +30,12 @@ impl Origin {
     /// A packet of the stream.
     #[must_use]
     pub fn packet(self, packet: &[u8]) -> Arrival<'_> {
-        Arrival { transport: self.transport, peer: self.peer, packet }
+        Arrival { way: self.way, peer: self.peer, packet }
     }
 }
 
 /// Takes all packets of a stream until it ends, or, between two packets, until stopped. It is given up after nothing
-/// came for `idle`, if that is set.
+/// came for `idle`, if that is set, and in the middle of a packet after 30 s.
 ///
 /// # Errors
 /// When the stream breaks, is not HEP, or its agent may not send.
@@ -46,11 +49,15 @@ pub async fn receive(
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     loop {
         buffer.reserve(READ_BYTES);
+        let begun = !buffer.is_empty();
         let read = stream.read_buf(&mut buffer);
         let read = async {
-            match idle {
+            // Who begins a packet and does not go on takes a place from others.
+            let patience =
+                if begun { Some(idle.unwrap_or(PACKET_PATIENCE).min(PACKET_PATIENCE)) } else { idle };
+            match patience {
                 Some(idle) => tokio::time::timeout(idle, read).await.unwrap_or_else(|_| {
-                    Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for the idle time"))
+                    Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for too long"))
                 }),
                 None => read.await,
             }

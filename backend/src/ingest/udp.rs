@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admission, Arrival};
+use super::{Admission, Arrival, Way};
 
 /// Room for the largest datagram.
 const DATAGRAM_BYTES: usize = 65_536;
@@ -78,7 +78,7 @@ pub async fn receive(bound: Bound, admission: Admission, stop: CancellationToken
             // The kernel may have joined datagrams of one sender: each is `stride` long, the last may be shorter.
             let joined = buffer.get(..meta.len).unwrap_or_default();
             let offer = |packet: &[u8]| {
-                let arrival = Arrival { transport: hep::Transport::Udp, peer: meta.addr, packet };
+                let arrival = Arrival { way: Way::Udp, peer: meta.addr, packet };
                 let _counted = admission.offer(arrival);
             };
             if joined.is_empty() {

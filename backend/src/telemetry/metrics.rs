@@ -20,19 +20,6 @@ struct IngestLabels {
     result: &'static str,
 }
 
-/// The name of a transport in labels and answers.
-#[must_use]
-pub const fn transport_name(transport: hep::Transport) -> &'static str {
-    match transport {
-        hep::Transport::Udp => "udp",
-        hep::Transport::Tcp => "tcp",
-        hep::Transport::Tls => "tls",
-        hep::Transport::Sctp => "sctp",
-        hep::Transport::Ws => "ws",
-        hep::Transport::Wss => "wss",
-    }
-}
-
 /// All counters of the backend.
 pub struct Metrics {
     registry: Registry,
@@ -44,6 +31,8 @@ pub struct Metrics {
     pub tcp_connections: Gauge,
     /// HEP streams closed at once because there were too many.
     pub tcp_refused: Counter,
+    /// HEP streams whose TLS handshake failed.
+    pub tls_failed: Counter,
     /// How often a HEP stream was held back: the spool was full, or its peer over its rate.
     pub tcp_held_back: Counter,
     kernel_drops: Gauge,
@@ -76,6 +65,7 @@ impl Default for Metrics {
             bytes: Counter::default(),
             tcp_connections: Gauge::default(),
             tcp_refused: Counter::default(),
+            tls_failed: Counter::default(),
             tcp_held_back: Counter::default(),
             kernel_drops: Gauge::default(),
             undecodable: Counter::default(),
@@ -103,6 +93,7 @@ impl Metrics {
             "HEP streams over the limit",
             self.tcp_refused.clone(),
         );
+        registry.register("ingest_tls_failed", "failed TLS handshakes", self.tls_failed.clone());
         registry.register(
             "ingest_tcp_held_back",
             "pauses of HEP streams because the spool was full, or their peer over its rate",
@@ -134,9 +125,8 @@ impl Metrics {
         registry.register("spool_healthy", "1 while the spool can write", spool.healthy.clone());
     }
 
-    /// Counts a packet.
-    pub fn ingested(&self, transport: hep::Transport, result: &'static str, size: usize) {
-        let transport = transport_name(transport);
+    /// Counts a packet that came this way.
+    pub fn ingested(&self, transport: &'static str, result: &'static str, size: usize) {
         self.packets.get_or_create(&IngestLabels { transport, result }).inc();
         self.bytes.inc_by(size as u64);
     }

@@ -1,8 +1,8 @@
 //! Who sends, and what is refused, as operators see it.
 
 use serde_json::json;
-use siplens_backend::ingest::Refusal;
 use siplens_backend::ingest::quarantine::Refused;
+use siplens_backend::ingest::{Refusal, Way};
 use siplens_backend::telemetry::tally::Counted;
 
 use crate::stage::{START_US, Stage};
@@ -47,7 +47,7 @@ async fn the_quarantine_shows_garbage_octet_for_octet() {
             number,
             received_at_us: START_US,
             peer: "[2001:db8::1]:9".parse().unwrap(),
-            transport: hep::Transport::Tcp,
+            way: Way::Tcp,
             reason: Refusal::Malformed,
             size: octets.len(),
             octets,

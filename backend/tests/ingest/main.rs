@@ -2,6 +2,7 @@
 
 mod admission;
 mod pipeline;
+mod ways;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

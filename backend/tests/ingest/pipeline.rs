@@ -17,6 +17,7 @@ use siplens_backend::store::Store;
 use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::telemetry::Metrics;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The way in and the way out of a backend, without its HTTP.
@@ -26,6 +27,7 @@ pub struct Pipeline {
     pub search: Search,
     pub metrics: Arc<Metrics>,
     pub quarantine: Arc<Quarantine>,
+    pub admission: Admission,
     writer: SpoolWriter,
     stop: CancellationToken,
     stop_flushing: Arc<AtomicBool>,
@@ -70,22 +72,29 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let tcp_address = listener.local_addr().expect("bound");
-        let limits = tcp::Limits { connections: 2, idle: None };
-        tokio::spawn(tcp::accept(listener, limits, admission.clone(), stop.clone()));
+        let limits =
+            tcp::Limits { places: Arc::new(Semaphore::new(2)), idle: None, balancers: Arc::default() };
+        tokio::spawn(tcp::accept(listener, None, limits, admission.clone(), stop.clone()));
         let bound = udp::bind("127.0.0.1:0".parse().expect("an address"), 1 << 20).expect("a port");
         let udp_address = bound.local_addr().expect("bound");
-        tokio::spawn(udp::receive(bound, admission, stop.clone()));
+        tokio::spawn(udp::receive(bound, admission.clone(), stop.clone()));
         Self {
             udp: udp_address,
             tcp: tcp_address,
             search: Search::new(store, Arc::default()),
             metrics,
             quarantine,
+            admission,
             writer,
             stop,
             stop_flushing,
             flusher,
         }
+    }
+
+    /// Cancelled when the pipeline stops.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     pub async fn stop(self) {
