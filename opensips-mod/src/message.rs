@@ -30,6 +30,7 @@ pub unsafe fn received<'m>(msg: *const sip_msg, captured_at: Timestamp) -> Messa
     let (start, len) = unsafe { opensips_sys::message_octets(msg) };
     // SAFETY: the host keeps the whole message there for as long as the struct lives.
     let raw = unsafe { boundary::bytes(start, c_int::try_from(len).unwrap_or_default()) };
+    stumble(raw);
     // SAFETY: the caller's promise.
     let receive_info { src_ip, dst_ip, src_port, dst_port, proto } =
         unsafe { opensips_sys::message_received(msg) };
@@ -43,6 +44,17 @@ pub unsafe fn received<'m>(msg: *const sip_msg, captured_at: Timestamp) -> Messa
         transport: transport(proto),
         captured_at,
     }
+}
+
+/// Nothing, unless built for a test of what a defect costs.
+#[inline]
+fn stumble(raw: &[u8]) {
+    #[cfg(feature = "test-panics")]
+    #[expect(clippy::panic, reason = "what the feature is for")]
+    if capture::call_id(raw) == Some(b"please-panic") {
+        panic!("asked for");
+    }
+    let _ = raw;
 }
 
 /// Whether a message from the network is where our table says: if not, the host is not what this was built for.
@@ -81,6 +93,7 @@ pub unsafe fn sent<'m>(
     ports: RealPorts,
     captured_at: Timestamp,
 ) -> Message<'m> {
+    stumble(raw);
     let mut source = None;
     if !call.socket.is_null() {
         // SAFETY: one of the host's sockets, which live as long as the host.
