@@ -171,7 +171,7 @@ fn a_full_ring_drops_the_newest_messages_and_counts_them() -> Result<()> {
         .define("SMALL_RING", "yes")
         .define("BURST", "yes");
     let mut proxy = Kamailio::start(&setup)?;
-    Call::new("call").times(CALLS, 50).place(proxy.sip(), Transport::Udp)?;
+    Call::new("call").times(CALLS, 50).place(proxy.sip(), Transport::Udp).with_context(|| proxy.log())?;
     eventually("all to be sent", LIMIT, || {
         let stats = proxy.stats()?;
         ensure!(stats["in_queue"] == 0, "{stats:?}");
