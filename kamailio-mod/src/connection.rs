@@ -94,10 +94,7 @@ pub fn before_sending(message: &mut Message<'_>) -> bool {
 /// # Safety
 /// The pointers in the struct must be null or valid, which holds while the host runs `onsend_route`.
 unsafe fn destination(info: &onsend_info) -> dest_info {
-    // SAFETY: null or valid, as the caller says.
-    if let Some(to) = unsafe { info.dst.as_ref() } {
-        return *to;
-    }
+    // Not from `dst`: the host leaves that empty, and tm and sl leave in it whatever was there before.
     // SAFETY: a destination of nowhere: null pointers and numbers.
     let mut to: dest_info = unsafe { std::mem::zeroed() };
     to.send_sock = info.send_sock;

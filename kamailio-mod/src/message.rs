@@ -60,13 +60,12 @@ pub unsafe fn leaving(info: &onsend_info, captured_at: Timestamp) -> Message<'_>
     let socket: Option<&socket_info> = unsafe { info.send_sock.as_ref() };
     // SAFETY: null or part of the destination that the host sends to, valid during `onsend_route`.
     let to = unsafe { info.to.as_ref() };
-    // SAFETY: as above.
-    let proto = unsafe { info.dst.as_ref() }.map(|dst| dst.proto).or(socket.map(|socket| socket.proto));
     Message {
         raw,
         source: socket.and_then(listening),
         destination: to.and_then(socket_address),
-        transport: transport(proto.unwrap_or_default()),
+        // Not from `dst`: the host leaves that empty, and tm and sl leave in it whatever was there before.
+        transport: transport(socket.map(|socket| socket.proto).unwrap_or_default()),
         captured_at,
     }
 }

@@ -1,6 +1,6 @@
 //! SIP's response times while the collector is well, stuck, refusing or unknown, next to those without the module.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
@@ -25,8 +25,8 @@ struct Outcome {
     /// Microseconds, sorted, for each of `TIMES`.
     times: [Vec<u64>; 3],
     failed: u64,
-    /// Calls whose 180 and 200 left the proxy in another order than they reached it.
-    reordered: usize,
+    overtaken: usize,
+    dropped_by_kernel: u64,
     complaints: BTreeMap<String, usize>,
     stats: BTreeMap<String, u64>,
 }
@@ -66,6 +66,7 @@ fn once(state: &str, collector: &str, calls: u32, per_second: u32) -> Result<Out
     let mut proxy = Kamailio::start(&setup)?;
     // Whatever is slow once only.
     Call::new("call").times(100, 100).attempt(proxy.sip(), Transport::Udp)?;
+    let before = dropped_by_kernel();
     let wire = Wire::start(proxy.sip().port())?;
     let placed = Call::new("call").times(calls, per_second).attempt(proxy.sip(), Transport::Udp)?;
     let packets = wire.stop()?;
@@ -73,7 +74,8 @@ fn once(state: &str, collector: &str, calls: u32, per_second: u32) -> Result<Out
     Ok(Outcome {
         times: TIMES.map(|(_, request, reply)| times(&packets, placed.address, request, reply)),
         failed: u64::from(calls) - placed.successful,
-        reordered: reordered(&packets, placed.address, uas.address()),
+        overtaken: overtaken(&packets, placed.address, uas.address()),
+        dropped_by_kernel: dropped_by_kernel() - before,
         complaints: complaints(&placed.errors),
         stats,
     })
@@ -91,28 +93,42 @@ fn times(packets: &[Packet], caller: SocketAddr, request: &str, reply: &str) -> 
     times
 }
 
-fn reordered(packets: &[Packet], caller: SocketAddr, called: SocketAddr) -> usize {
-    let order = |wanted: &dyn Fn(&Packet) -> bool| {
-        let seen = first_seen(packets, wanted);
-        let calls: Vec<(String, bool)> = seen
-            .iter()
-            .filter(|((_, what), _)| *what == "180 INVITE")
-            .filter_map(|((call, _), ringing)| {
-                Some(((*call).to_owned(), *ringing < *seen.get(&(*call, "200 INVITE"))?))
-            })
-            .collect();
-        calls.into_iter().collect::<BTreeMap<_, _>>()
-    };
-    let came = order(&|packet| packet.from == called);
-    let left = order(&|packet| packet.to == caller);
-    came.iter().filter(|(call, in_order)| **in_order && left.get(*call) == Some(&false)).count()
+/// Calls in which two messages leave the proxy in another order than they reached it: 180 and 200, ACK and BYE. Each of
+/// Kamailio's UDP workers takes the next datagram, and may be stopped before it has sent it on.
+fn overtaken(packets: &[Packet], caller: SocketAddr, called: SocketAddr) -> usize {
+    [("180 INVITE", "200 INVITE", called, caller), ("ACK", "BYE", caller, called)]
+        .into_iter()
+        .map(|(first, second, from, to)| {
+            let came = first_seen(packets, |packet| packet.from == from);
+            let left = first_seen(packets, |packet| packet.to == to);
+            let ahead = |seen: &HashMap<(&str, &str), u64>, call: &str| {
+                Some(seen.get(&(call, first))? < seen.get(&(call, second))?)
+            };
+            let calls: BTreeSet<&str> = came.keys().map(|(call, _)| *call).collect();
+            let changed = |call: &&str| ahead(&came, call) == Some(true) && ahead(&left, call) == Some(false);
+            calls.into_iter().filter(changed).count()
+        })
+        .sum()
+}
+
+/// Datagrams that the kernel has dropped because a socket's buffer was full, on the whole machine.
+fn dropped_by_kernel() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    pairs
+        .find(|(name, _)| *name == "RcvbufErrors")
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or_default()
 }
 
 /// sipp's lines about calls, without what differs from call to call.
 fn complaints(errors: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     // Each begins with a date; what follows is the message that it is about.
-    for line in errors.lines().filter(|line| line.starts_with("20") && !line.contains("Dead call")) {
+    let dated = |line: &&str| line.trim_start_matches('\'').starts_with("20");
+    for line in errors.lines().filter(dated).filter(|line| !line.contains("Dead call")) {
         let text = line.split_once(": ").map_or(line, |(_, text)| text);
         let words = text.split_whitespace().map(|word| if word.contains('@') { "…" } else { word });
         let short: String = words.collect::<Vec<_>>().join(" ").chars().take(110).collect();
@@ -154,8 +170,11 @@ fn report(all: &BTreeMap<&str, Vec<Outcome>>, rounds: u32, calls: u32, per_secon
     for state in STATES {
         let outcomes = all.get(state).map_or(&[][..], Vec::as_slice);
         let failed: Vec<u64> = outcomes.iter().map(|outcome| outcome.failed).collect();
-        let reordered: Vec<usize> = outcomes.iter().map(|outcome| outcome.reordered).collect();
-        say(format_args!("{state}: failed calls {failed:?}, 200 before 180 {reordered:?}"));
+        let overtaken: Vec<usize> = outcomes.iter().map(|outcome| outcome.overtaken).collect();
+        let lost: Vec<u64> = outcomes.iter().map(|outcome| outcome.dropped_by_kernel).collect();
+        say(format_args!(
+            "{state}: failed calls {failed:?}, overtaken messages {overtaken:?}, datagrams dropped by the kernel {lost:?}"
+        ));
         for outcome in outcomes {
             for (complaint, count) in &outcome.complaints {
                 say(format_args!("    {count} × {complaint}"));
