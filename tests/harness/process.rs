@@ -108,11 +108,16 @@ impl Process {
         Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
     }
 
-    /// Its direct children: a proxy's workers, which would stay behind if only the parent were killed.
+    /// Its children and theirs: a proxy's workers, which would stay behind if only the parent were killed.
     pub(crate) fn children(&self) -> Vec<Pid> {
-        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+        let mut found = vec![self.child.id()];
+        let mut seen = 0;
+        while let Some(id) = found.get(seen) {
+            let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            found.extend(text.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            seen += 1;
+        }
+        found.into_iter().skip(1).filter_map(|id| Pid::from_raw(id.try_into().ok()?)).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use harness::sipp::Transport;
 use harness::{Call, Kamailio, Proxy, Setup, Uas, port};
 
 use crate::counting::Counting;
+use crate::memory;
 use crate::say;
 use crate::wire::{Packet, Wire, first_seen};
 
@@ -27,6 +28,8 @@ struct Outcome {
     failed: u64,
     overtaken: usize,
     dropped_by_kernel: u64,
+    /// Milliseconds of the sender, for all the calls.
+    sender_ms: u64,
     complaints: BTreeMap<String, usize>,
     stats: BTreeMap<String, u64>,
 }
@@ -70,12 +73,16 @@ fn once(state: &str, collector: &str, calls: u32, per_second: u32) -> Result<Out
     let wire = Wire::start(proxy.sip().port())?;
     let placed = Call::new("call").times(calls, per_second).attempt(proxy.sip(), Transport::Udp)?;
     let packets = wire.stop()?;
-    let stats = if state == "no module" { BTreeMap::new() } else { proxy.stats()? };
+    let (stats, sender_ms) = match state {
+        "no module" => Default::default(),
+        _ => (proxy.stats()?, memory::sender_time(&proxy)?),
+    };
     Ok(Outcome {
         times: TIMES.map(|(_, request, reply)| times(&packets, placed.address, request, reply)),
         failed: u64::from(calls) - placed.successful,
         overtaken: overtaken(&packets, placed.address, uas.address()),
         dropped_by_kernel: dropped_by_kernel() - before,
+        sender_ms,
         complaints: complaints(&placed.errors),
         stats,
     })
@@ -184,7 +191,10 @@ fn report(all: &BTreeMap<&str, Vec<Outcome>>, rounds: u32, calls: u32, per_secon
             {
                 let of = |name: &str| outcome.stats.get(name).copied().unwrap_or_default();
                 let sum = of("filtered") + dropped + of("sent") + of("in_queue");
-                say(format_args!("    offered {offered}, accounted for {sum}, dropped {dropped}"));
+                say(format_args!(
+                    "    offered {offered}, accounted for {sum}, dropped {dropped}; sender {} ms of processor",
+                    outcome.sender_ms
+                ));
             }
         }
     }

@@ -36,8 +36,10 @@ fn read(id: u32) -> Result<Memory> {
 
 /// What each process is for.
 pub fn names(proxy: &Kamailio) -> Result<BTreeMap<u32, String>> {
+    // A process that is not Kamailio's own is called what it calls itself.
+    let comm = |id| std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default().trim().to_owned();
+    let mut names: BTreeMap<u32, String> = proxy.processes().into_iter().map(|id| (id, comm(id))).collect();
     let text = proxy.rpc(&["core.psx"])?;
-    let mut names = BTreeMap::new();
     let mut id = None;
     for line in text.lines() {
         match line.trim().split_once(':') {
@@ -48,6 +50,21 @@ pub fn names(proxy: &Kamailio) -> Result<BTreeMap<u32, String>> {
     }
     Ok(names)
 }
+
+/// Processor time that the sender has used, in milliseconds.
+pub fn sender_time(proxy: &Kamailio) -> Result<u64> {
+    /// What `getconf CLK_TCK` says on every Linux of today.
+    const TICK_MS: u64 = 10;
+    let names = names(proxy)?;
+    let sender = names.iter().find(|(_, name)| *name == SENDER).context("no sender")?.0;
+    let text = std::fs::read_to_string(format!("/proc/{sender}/stat"))?;
+    // The second field is a name in parentheses; user and system time are the 14th and 15th.
+    let fields = text.rsplit_once(')').context("no name")?.1.split_whitespace();
+    Ok(fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * TICK_MS)
+}
+
+/// What the sender's process is called.
+pub const SENDER: &str = "siplens sender";
 
 /// Octets in use in the pool that all processes share.
 pub fn shared_pool(proxy: &Kamailio) -> Result<u64> {

@@ -60,7 +60,7 @@ pub fn run(calls: u32, per_second: u32) -> Result<()> {
             "| {name} | {} | {} | {} | {} | {} | {} |",
             before.resident, after.resident, before.proportional, after.proportional, before.own, after.own
         ));
-        let tolerance = if name == "siplens sender" { TOLERANCE + BUFFERS } else { TOLERANCE };
+        let tolerance = if name == memory::SENDER { TOLERANCE + BUFFERS } else { TOLERANCE };
         if after.own > before.own + tolerance {
             grown.push(name);
         }
