@@ -109,6 +109,26 @@ fn a_websockets_handshake_is_not_captured_and_other_collectors_see_22() -> Resul
     Ok(())
 }
 
+/// The proxy's own reply, after which the browser is gone.
+#[test]
+fn a_probe_over_websocket_is_captured_with_its_reply() -> Result<()> {
+    let (collector, uas) = (Collector::start()?, Uas::start(Transport::Udp)?);
+    let mut proxy = Kamailio::start(&Setup::case("websocket", collector.address(), uas.uri()))?;
+    for round in 1..=20 {
+        let carriers = [(Carrier::ws(), proxy.sip()), (Carrier::wss(proxy.certificate()), proxy.tls())];
+        for (pair, (carrier, socket)) in carriers.into_iter().enumerate() {
+            let before = (round - 1) * 4 + pair * 2;
+            let placed = Call::new("call").place_over(&carrier.probing(), socket)?;
+            let packets = collector.wait_for(before + 2, LIMIT)?;
+            let ends: Vec<_> = packets[before..].iter().map(|packet| (packet.src, packet.dst)).collect();
+            let (browser, ours) = (Some(placed.address), Some(socket));
+            assert_eq!(ends, [(browser, ours), (ours, browser)], "{packets:?}");
+        }
+    }
+    assert_eq!(proxy.stats()?["port_unknown"], 0);
+    Ok(())
+}
+
 /// Whether this kernel can make a socket for SCTP.
 fn has_sctp() -> bool {
     std::process::Command::new("python3")

@@ -22,6 +22,7 @@ pub struct Carrier {
     certificate: Option<PathBuf>,
     preface: Option<String>,
     far_end_ends: bool,
+    probe: bool,
 }
 
 impl Carrier {
@@ -56,6 +57,12 @@ impl Carrier {
         self.far_end_ends = true;
         self
     }
+
+    /// The same with an OPTIONS in place of the call; the connection is closed as soon as its reply has come.
+    pub fn probing(mut self) -> Self {
+        self.probe = true;
+        self
+    }
 }
 
 impl Call {
@@ -72,6 +79,9 @@ impl Call {
         }
         if carrier.far_end_ends {
             command.arg("--far-end-ends");
+        }
+        if carrier.probe {
+            command.arg("--probe");
         }
         let output = command.output().context("python3")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

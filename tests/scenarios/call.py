@@ -50,6 +50,10 @@ def call(connection, options):
             options.tag,
         ]
 
+    if options.probe:
+        connection.send(request("OPTIONS", 1, target, f"<sip:{there}>"))
+        return final_reply(connection, "OPTIONS")[0], here
+
     offer = f"v=0\r\no=alice 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40002 RTP/AVP 8\r\n"
     invite = request("INVITE", 1, target, f"<sip:{options.user}@{there}>")
     connection.send(invite + ["Content-Type: application/sdp"], offer)
@@ -69,6 +73,7 @@ def call(connection, options):
         if not start.startswith("BYE "):
             raise Refused(f"expected the far end's BYE, found {start}")
         connection.send(reply("200 OK", headers))
+        connection.close()
         return status, here
     time.sleep(options.talk)
     connection.send(request("BYE", 2, contact, to, routes))
@@ -89,8 +94,9 @@ def main():
     parser.add_argument("--call-id", default=f"call-{os.urandom(6).hex()}@siplens.test")
     parser.add_argument("--tag", default="X-Test: siplens", help="one more header line, such as X-Session-Id: …")
     parser.add_argument("--talk", type=float, default=0.1, help="seconds between ACK and BYE")
+    parser.add_argument("--probe", action="store_true", help="an OPTIONS in place of the call")
     parser.add_argument("--far-end-ends", action="store_true", help="the BYE comes from the called side")
-    parser.add_argument("--expect", type=int, default=200, help="final status of the INVITE")
+    parser.add_argument("--expect", type=int, default=200, help="final status")
     parser.add_argument("--timeout", type=float, default=20, help="seconds to wait for anything")
     options = parser.parse_args()
     preface = f"{options.preface}\r\n".encode() if options.preface else b""

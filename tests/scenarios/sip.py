@@ -36,6 +36,9 @@ class Stream:
         self.received = rest[length:]
         return start, headers
 
+    def close(self):
+        self.socket.close()
+
     def more(self):
         data = self.socket.recv(65536)
         if not data:
@@ -88,6 +91,13 @@ class WebSocket(Stream):
             elif payload.strip():
                 start, headers, _ = parsed(payload)
                 return start, headers
+
+    def close(self):
+        """Only once the server has closed, too: then it has taken all that was sent before."""
+        self.frame(0x8, struct.pack("!H", 1000))
+        while self.next_frame()[0] != 0x8:
+            pass
+        super().close()
 
     def next_frame(self):
         """One unmasked frame, whole, as servers send it; Kamailio does not fragment."""
