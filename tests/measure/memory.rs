@@ -66,10 +66,10 @@ pub fn sender_time(proxy: &Kamailio) -> Result<u64> {
 /// What the sender's process is called.
 pub const SENDER: &str = "siplens sender";
 
-/// Octets in use in the pool that all processes share.
-pub fn shared_pool(proxy: &Kamailio) -> Result<u64> {
+/// Octets in use in the pool that all processes share, now and at most. Pages that were in use once stay resident.
+pub fn shared_pool(proxy: &Kamailio) -> Result<(u64, u64)> {
     let text = proxy.rpc(&["core.shmmem"])?;
-    number(&text, "used").context("core.shmmem says no \"used\"")
+    number(&text, "used").zip(number(&text, "max_used")).context("core.shmmem does not say what is used")
 }
 
 /// Octets in use in all processes' own pools.
