@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::time::rfc3339;
 use crate::config::{Config, Overrides};
+use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
 use crate::{api, databases, serve};
 
@@ -33,6 +35,9 @@ enum Command {
     /// Keys that capture agents send with.
     #[command(subcommand)]
     AgentKey(AgentKeyCommand),
+    /// What is kept, and for how long.
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -79,6 +84,12 @@ enum AgentKeyCommand {
         /// Name.
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum RetentionCommand {
+    /// Show what would go now by the configuration, and delete nothing.
+    Plan,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +149,7 @@ impl Cli {
         match self.command {
             Command::Serve => runtime.block_on(serve::serve(&config, read)),
             Command::User(command) => runtime.block_on(user(&config, command)),
+            Command::Retention(RetentionCommand::Plan) => runtime.block_on(retention_plan(&config)),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
             Command::CheckConfig | Command::Openapi => print("the configuration is valid"),
@@ -191,6 +203,19 @@ async fn agent_key(config: &Config, command: AgentKeyCommand) -> Result<()> {
             print(&format!("agent key {name} is removed"))
         }
     }
+}
+
+async fn retention_plan(config: &Config) -> Result<()> {
+    let store = databases::store(config).await?;
+    let plan = retention::plan(&*store, &config.retention.rules()).await?;
+    for expired in &plan.expired {
+        let newest = expired.newest_us.map_or_else(|| "no message".to_owned(), rfc3339);
+        let Expired { name, bytes, reason, .. } = expired;
+        print(&format!("{name}  until {newest}  {bytes} octets  {}", reason.as_str()))?;
+    }
+    let bytes: u64 = plan.expired.iter().map(|expired| expired.bytes).sum();
+    print(&format!("{bytes} of {} octets would go", plan.store_bytes))?;
+    plan.disk_free_bytes.map_or(Ok(()), |free| print(&format!("{free} octets of the disk are free")))
 }
 
 fn read_line() -> Result<String> {

@@ -13,6 +13,7 @@ use crate::call::event::{EventPaths, JsonPath};
 use crate::ingest::Rules;
 use crate::ingest::tls::TlsFiles;
 use crate::network::Network;
+use crate::store;
 
 /// Every setting, documented.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -34,6 +35,8 @@ pub struct Config {
     pub customer: Customer,
     /// Which store.
     pub database: Database,
+    /// What is kept, and for how long.
+    pub retention: Retention,
     /// The queue between ingest and store.
     pub spool: Spool,
     /// Logging.
@@ -168,6 +171,29 @@ impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let url = if self.url.is_empty() { "" } else { "***" };
         f.debug_struct("Database").field("url", &url).field("connections", &self.connections).finish()
+    }
+}
+
+/// What is kept, and for how long.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Retention {
+    /// For so long; 0 for ever.
+    pub hours: u32,
+    /// So many octets; 0 for no bound.
+    pub max_bytes: u64,
+    /// So many octets of the disk stay free; 0 for no guard.
+    pub disk_free_bytes: u64,
+}
+
+impl Retention {
+    /// What the store goes by.
+    #[must_use]
+    pub fn rules(&self) -> store::Retention {
+        store::Retention {
+            age_us: (self.hours > 0).then(|| i64::from(self.hours) * 3_600_000_000),
+            bytes: Some(self.max_bytes).filter(|bytes| *bytes > 0),
+            free_bytes: self.disk_free_bytes,
+        }
     }
 }
 

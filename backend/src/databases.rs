@@ -29,6 +29,15 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
     accounts::open_postgres(pool(config).await?).await.context("database.url")
 }
 
+/// The store of messages alone, to be looked at beside a backend that runs.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    // No spool has this name, so no checkpoint is taken for another's.
+    Ok(open(config, "").await?.0)
+}
+
 /// The store of messages, for what comes from the spool of this name, and users, tokens and links.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ use crate::ingest::keys::Keys;
 use crate::ingest::tls::Tls;
 use crate::search::Search;
 use crate::spool::{self, Spool, SpoolConfig, SpoolStats};
+use crate::store::retention;
 use crate::telemetry::Metrics;
 
 /// How long open HTTP requests may take to end at a stop.
@@ -100,6 +101,8 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let ready_metrics = Arc::clone(&metrics);
     let spool_stats = writer.stats();
     let (metrics_spool, ready_spool) = (Arc::clone(&spool_stats), spool_stats);
+    let rules = config.retention.rules();
+    servers.spawn(retention::run(Arc::clone(&store), rules, Arc::clone(&metrics), stop_http.clone()));
     let search = Search::new(store, paths);
     let customer_url = public_url(&config.customer.public_url, customer_address);
     let links =
@@ -158,6 +161,9 @@ fn public_url(configured: &str, address: SocketAddr) -> String {
 fn readiness(metrics: &Metrics, spool: &SpoolStats) -> Result<(), String> {
     if !spool.snapshot().healthy {
         return Err("the spool cannot write: is the disk full?".into());
+    }
+    if metrics.is_disk_low() {
+        return Err("the disk is nearly full, and nothing of the store is left that may go".into());
     }
     if !metrics.is_spool_readable() {
         return Err("the spool cannot be read".into());

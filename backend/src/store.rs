@@ -9,12 +9,14 @@
 mod contract;
 pub mod key;
 pub mod postgres;
+pub mod retention;
 pub mod slice;
 pub mod sqlite;
 
 use async_trait::async_trait;
 
 pub use key::Key;
+pub use retention::{Plan, Retention};
 pub use slice::{Slice, SliceError, StoredSlice};
 
 use crate::spool::Position;
@@ -116,6 +118,12 @@ pub trait Store: Send + Sync {
 
     /// The next slices of a walk.
     async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError>;
+
+    /// What may go now.
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError>;
+
+    /// Lets go of what may go now: what is told, and no more, is gone. Searches that are under way find it or not.
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError>;
 
     /// Answers when the store can be read.
     async fn ping(&self) -> Result<(), StoreError>;

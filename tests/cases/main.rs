@@ -27,6 +27,7 @@ mod modes;
 mod outage;
 mod panics;
 mod restart;
+mod retention;
 mod scene;
 mod script;
 mod search;

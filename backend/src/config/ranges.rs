@@ -25,6 +25,7 @@ impl Config {
             ("admission.quarantine_bytes", self.admission.quarantine_bytes as u64, 0, 1 << 30),
             ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
             ("database.connections", u64::from(self.database.connections), 2, 1000),
+            ("retention.hours", u64::from(self.retention.hours), 0, 1_000_000),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
             ("spool.flush_milliseconds", self.spool.flush_milliseconds, 50, 60_000),
@@ -35,6 +36,10 @@ impl Config {
         rule(
             self.spool.max_bytes >= 2 * self.spool.segment_bytes,
             format!("spool.max_bytes: expected at least two segments, found {}", self.spool.max_bytes),
+        );
+        rule(
+            self.retention.max_bytes == 0 || self.database.url.is_empty(),
+            "retention.max_bytes: expected 0 with PostgreSQL, which knows no such bound".to_owned(),
         );
         let url = &self.database.url;
         rule(

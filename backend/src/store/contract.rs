@@ -2,6 +2,7 @@
 //! `SIPLENS_TEST_POSTGRES_URL` names a server that it may make databases on.
 
 mod events;
+mod retention;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -4,8 +4,9 @@
 //! under its spool's name, and commits it with the slices that it covers.
 
 use async_trait::async_trait;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
+use super::retention::{Expired, Plan, Reason, Retention};
 use super::{Flush, Key, Store, StoreError, StoredSlice, Walk};
 use crate::spool::Position;
 
@@ -13,6 +14,12 @@ const SCHEMA: i64 = 1;
 
 /// Serialises the making of tables between backends that start at once.
 const SCHEMA_LOCK: i64 = 0x7369_706c_656e_7301;
+
+/// Held by the backend that deletes what is too old.
+const RETENTION_LOCK: i64 = 0x7369_706c_656e_7303;
+
+/// Slices that are deleted in one transaction: few enough that a flush need not wait for long.
+const DELETED_AT_ONCE: i64 = 10_000;
 
 const DDL: &str = "
     create table if not exists siplens_schema (version bigint not null);
@@ -148,8 +155,79 @@ impl Store for PostgresStore {
             .collect()
     }
 
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        let store_bytes: i64 = sqlx::query_scalar(
+            "select pg_total_relation_size('slice') + pg_total_relation_size('slice_key')",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let mut plan = Plan { store_bytes: store_bytes.cast_unsigned(), ..Plan::default() };
+        let Some(cutoff_us) = retention.cutoff_us(now_us) else { return Ok(plan) };
+        let (newest_us, bytes): (Option<i64>, i64) = sqlx::query_as(
+            "select max(first_us), coalesce(sum(octet_length(blob)), 0)::bigint from slice where first_us < $1",
+        )
+        .bind(cutoff_us)
+        .fetch_one(&self.pool)
+        .await?;
+        plan.expired.extend(newest_us.map(|newest_us| expired(newest_us, bytes.cast_unsigned())));
+        Ok(plan)
+    }
+
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        let mut plan = Plan::default();
+        let Some(cutoff_us) = retention.cutoff_us(now_us) else { return Ok(plan) };
+        // One backend of those on a database does it; the others go on.
+        let mut connection = self.pool.acquire().await?;
+        let locked: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(RETENTION_LOCK)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !locked {
+            return Ok(plan);
+        }
+        let deleted = delete_before(&mut connection, cutoff_us).await;
+        sqlx::query("select pg_advisory_unlock($1)").bind(RETENTION_LOCK).execute(&mut *connection).await?;
+        let (newest_us, bytes) = deleted?;
+        plan.expired.extend(newest_us.map(|newest_us| expired(newest_us, bytes)));
+        Ok(plan)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("select 1").execute(&self.pool).await?;
         Ok(())
     }
+}
+
+fn expired(newest_us: i64, bytes: u64) -> Expired {
+    Expired { name: "slice".into(), newest_us: Some(newest_us), bytes, reason: Reason::Age }
+}
+
+/// Deletes all slices whose first message is older than this, and their keys; the youngest of them, and their octets.
+async fn delete_before(
+    connection: &mut PgConnection,
+    cutoff_us: i64,
+) -> Result<(Option<i64>, u64), StoreError> {
+    let (mut newest_us, mut total) = (None, 0);
+    loop {
+        let (newest, bytes): (Option<i64>, i64) = sqlx::query_as(
+            "with old as (select id from slice where first_us < $1 order by first_us limit $2),
+                  gone as (delete from slice using old where slice.id = old.id
+                           returning slice.first_us, octet_length(slice.blob) as octets)
+             select max(first_us), coalesce(sum(octets), 0)::bigint from gone",
+        )
+        .bind(cutoff_us)
+        .bind(DELETED_AT_ONCE)
+        .fetch_one(&mut *connection)
+        .await?;
+        if newest.is_none() {
+            break;
+        }
+        newest_us = newest_us.max(newest);
+        total += bytes.cast_unsigned();
+    }
+    // Keys have no index by time, so this reads all of them: once, and only where something went.
+    if newest_us.is_some() {
+        sqlx::query("delete from slice_key where first_us < $1").bind(cutoff_us).execute(connection).await?;
+    }
+    Ok((newest_us, total))
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::{Flush, Store, StoreError, StoredSlice, Walk};
+use super::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk};
 use crate::spool::Position;
 use bucket::Bucket;
 
@@ -53,6 +53,7 @@ impl SqliteStore {
         let mut buckets = BTreeMap::new();
         for entry in std::fs::read_dir(dir).map_err(file_error)? {
             let name = entry.map_err(file_error)?.file_name();
+            bucket::remove_orphan(dir, &name);
             let Some(number) = name.to_str().and_then(bucket::number_of) else { continue };
             buckets.insert(number, Arc::new(Bucket::open(dir, number).await?));
         }
@@ -70,6 +71,12 @@ impl SqliteStore {
     fn buckets(&self) -> Vec<Arc<Bucket>> {
         let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
         buckets.values().rev().cloned().collect()
+    }
+
+    /// Octets that are free on the disk of the store; `None` where the system does not tell.
+    fn disk_free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.dir).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     async fn bucket_to_write(&self, current: &mut Current) -> Result<Arc<Bucket>, StoreError> {
@@ -126,6 +133,31 @@ impl Store for SqliteStore {
             }
         }
         Ok(found)
+    }
+
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        // The newest bucket stays whatever it holds: it is the one that is written, and knows how far the spool is stored.
+        let mut buckets = self.buckets().into_iter();
+        let kept_bytes = buckets.next().map_or(0, |bucket| bucket.bytes());
+        let pieces = buckets.rev().map(|bucket| bucket.piece(now_us)).collect();
+        Ok(retention.plan(pieces, kept_bytes, self.disk_free_bytes(), now_us))
+    }
+
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        let mut plan = self.plan(retention, now_us).await?;
+        let mut gone = Vec::new();
+        for expired in std::mem::take(&mut plan.expired) {
+            let Some(number) = bucket::number_of(&expired.name) else { continue };
+            let bucket = {
+                let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+                buckets.remove(&number)
+            };
+            if let Some(bucket) = bucket {
+                bucket.remove().await?;
+                gone.push(expired);
+            }
+        }
+        Ok(Plan { expired: gone, ..plan })
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::kernel;
 use super::tally::{Exported, Tally};
 use crate::spool::SpoolStats;
+use crate::store::Plan;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct IngestLabels {
@@ -42,8 +43,22 @@ pub struct Metrics {
     flushes: Counter,
     store_errors: Counter,
     store_up: AtomicBool,
+    disk_low: AtomicBool,
+    retention: RetentionMetrics,
     spool_readable: AtomicBool,
     spool: SpoolGauges,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RetentionLabels {
+    reason: &'static str,
+}
+
+#[derive(Default)]
+struct RetentionMetrics {
+    removed: Family<RetentionLabels, Counter>,
+    store_bytes: Gauge,
+    disk_free_bytes: Gauge,
 }
 
 #[derive(Default)]
@@ -73,6 +88,8 @@ impl Default for Metrics {
             flushes: Counter::default(),
             store_errors: Counter::default(),
             store_up: AtomicBool::new(true),
+            disk_low: AtomicBool::new(false),
+            retention: RetentionMetrics::default(),
             spool_readable: AtomicBool::new(true),
             spool: SpoolGauges::default(),
         };
@@ -83,7 +100,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, spool, tally, .. } = self;
+        let Self { registry, spool, tally, retention, .. } = self;
         registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
@@ -108,6 +125,17 @@ impl Metrics {
             "decode_failed_records",
             "spooled records that cannot be read",
             self.undecodable.clone(),
+        );
+        registry.register(
+            "retention_removed_bytes",
+            "octets of the store that were let go of, by reason",
+            retention.removed.clone(),
+        );
+        registry.register("store_bytes", "octets of the store on disk", retention.store_bytes.clone());
+        registry.register(
+            "disk_free_bytes",
+            "octets free on the disk of the store",
+            retention.disk_free_bytes.clone(),
         );
         registry.register("store_messages", "messages stored", self.stored.clone());
         registry.register("store_flushes", "flushes stored", self.flushes.clone());
@@ -149,6 +177,27 @@ impl Metrics {
     #[must_use]
     pub fn is_store_up(&self) -> bool {
         self.store_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes what retention did, where so many octets of the disk are to stay free.
+    pub fn retained(&self, plan: &Plan, wanted_free_bytes: u64) {
+        let mut removed_bytes = 0;
+        for expired in &plan.expired {
+            removed_bytes += expired.bytes;
+            let labels = RetentionLabels { reason: expired.reason.as_str() };
+            self.retention.removed.get_or_create(&labels).inc_by(expired.bytes);
+        }
+        let gauge = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.retention.store_bytes, plan.store_bytes.saturating_sub(removed_bytes));
+        let free_bytes = plan.disk_free_bytes.map(|free| free.saturating_add(removed_bytes));
+        gauge(&self.retention.disk_free_bytes, free_bytes.unwrap_or(0));
+        self.disk_low.store(free_bytes.is_some_and(|free| free < wanted_free_bytes), Ordering::Relaxed);
+    }
+
+    /// Whether the disk is nearly full, and nothing is left that may go.
+    #[must_use]
+    pub fn is_disk_low(&self) -> bool {
+        self.disk_low.load(Ordering::Relaxed)
     }
 
     /// Notes whether the spool could be read at the last try.

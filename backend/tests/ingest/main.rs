@@ -12,7 +12,7 @@ use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Store, StoreError, StoredSlice, Walk};
+use siplens_backend::store::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -114,6 +114,14 @@ impl Store for Flaky {
 
     async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
         self.store.walk(walk).await
+    }
+
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        self.store.plan(retention, now_us).await
+    }
+
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        self.store.retain(retention, now_us).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,8 +1,8 @@
 //! One SQLite file of the embedded store.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -10,6 +10,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::spool::Position;
+use crate::store::retention::Piece;
 use crate::store::{Flush, Key, StoreError, StoredSlice, Walk};
 
 const SCHEMA: i64 = 1;
@@ -52,6 +53,24 @@ pub struct Bucket {
     writer: tokio::sync::Mutex<Option<SqliteConnection>>,
     options: SqliteConnectOptions,
     newest_us: AtomicI64,
+    path: PathBuf,
+    gone: AtomicBool,
+}
+
+fn file_name(number: u32) -> String {
+    format!("bucket-{number:06}.sqlite")
+}
+
+/// Deletes a companion of a bucket that is gone: what a crash in the middle of a bucket's removal leaves.
+pub fn remove_orphan(dir: &Path, name: &std::ffi::OsStr) {
+    let database =
+        name.to_str().and_then(|name| name.strip_suffix("-wal").or_else(|| name.strip_suffix("-shm")));
+    let Some(database) = database.filter(|name| number_of(name).is_some()) else { return };
+    if !dir.join(database).exists()
+        && let Err(error) = std::fs::remove_file(dir.join(name))
+    {
+        tracing::warn!(file = %name.display(), %error, "what is left of a bucket that is gone cannot be deleted");
+    }
 }
 
 /// The number of the bucket that is kept in a file of this name.
@@ -62,7 +81,7 @@ pub fn number_of(file_name: &str) -> Option<u32> {
 impl Bucket {
     /// Opens a bucket, or begins it.
     pub async fn open(dir: &Path, number: u32) -> Result<Self, StoreError> {
-        let path = dir.join(format!("bucket-{number:06}.sqlite"));
+        let path = dir.join(file_name(number));
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -101,6 +120,53 @@ impl Bucket {
             writer: tokio::sync::Mutex::new(None),
             options,
             newest_us: AtomicI64::new(newest_us.unwrap_or(NOTHING)),
+            path,
+            gone: AtomicBool::new(false),
+        })
+    }
+
+    /// Its octets on disk.
+    pub fn bytes(&self) -> u64 {
+        self.files().iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
+    }
+
+    /// It as a piece that can go. A message is no younger than its bucket's last change, whatever its agent's clock says.
+    pub fn piece(&self, now_us: i64) -> Piece {
+        let changed = || std::fs::metadata(&self.path).ok()?.modified().ok();
+        let changed_us =
+            changed().and_then(|at| i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
+        Piece {
+            name: file_name(self.number),
+            newest_us: self.newest_us().map(|us| us.min(changed_us.unwrap_or(now_us))),
+            bytes: self.bytes(),
+        }
+    }
+
+    /// Deletes it. Who reads it at the moment finds what is left to find, without an error.
+    pub async fn remove(&self) -> Result<(), StoreError> {
+        self.gone.store(true, Ordering::Release);
+        *self.writer.lock().await = None;
+        self.pool.close().await;
+        for path in self.files() {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::File {
+                        path: path.display().to_string(),
+                        message: error.to_string(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The database first: without it the others are nothing.
+    fn files(&self) -> [PathBuf; 3] {
+        ["", "-wal", "-shm"].map(|ending| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(ending);
+            path.into()
         })
     }
 
@@ -153,7 +219,10 @@ impl Bucket {
         if let Some(key) = walk.key {
             query = query.bind(key.hash());
         }
-        let rows = query.fetch_all(&self.pool).await?;
+        let rows = match query.fetch_all(&self.pool).await {
+            Err(_) if self.gone.load(Ordering::Acquire) => return Ok(Vec::new()),
+            rows => rows?,
+        };
         rows.into_iter()
             .map(|row| {
                 let id: i64 = row.try_get(0)?;
