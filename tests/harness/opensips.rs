@@ -108,6 +108,8 @@ impl Installed {
 struct Prepared {
     sip: SocketAddr,
     tls: SocketAddr,
+    ws: SocketAddr,
+    wss: SocketAddr,
     mi: SocketAddr,
     dir: TempDir,
 }
@@ -118,6 +120,8 @@ impl Prepared {
         let (cert, key) = certificate(dir.path())?;
         let sip = SocketAddr::new(setup.ip, port::free()?);
         let tls = SocketAddr::new(setup.ip, port::free()?);
+        let ws = SocketAddr::new(setup.ip, port::free()?);
+        let wss = SocketAddr::new(setup.ip, port::free()?);
         let mi = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?));
         let mut text =
             std::fs::read_to_string(&setup.config).with_context(|| setup.config.display().to_string())?;
@@ -139,6 +143,12 @@ impl Prepared {
         for ip in ["127.0.0.1", "127.0.0.2", "[::1]"] {
             values.push((format!("{ip}:5060"), format!("{ip}:{}", sip.port())));
             values.push((format!("{ip}:5061"), format!("{ip}:{}", tls.port())));
+            values.push((format!("{ip}:5062"), format!("{ip}:{}", ws.port())));
+            values.push((format!("{ip}:5063"), format!("{ip}:{}", wss.port())));
+        }
+        if installed.version.starts_with("4.0.") {
+            // With its default of a thread for each processor, it loses a call in some hundred, with or without us.
+            values.push(("#ONE_TCP_THREAD#".to_owned(), String::new()));
         }
         for (name, value) in &setup.defines {
             values.push((format!("#{name}#"), String::new()));
@@ -148,7 +158,7 @@ impl Prepared {
             text = text.replace(&usual, &value);
         }
         std::fs::write(dir.path().join("opensips.cfg"), text)?;
-        Ok(Self { sip, tls, mi, dir })
+        Ok(Self { sip, tls, ws, wss, mi, dir })
     }
 }
 
@@ -173,6 +183,11 @@ impl OpenSips {
     /// The certificate it shows on its TLS port, which a client has to be told to trust.
     pub fn certificate(&self) -> PathBuf {
         self.prepared.dir.path().join("tls.crt")
+    }
+
+    /// Where it takes SIP over WebSocket, and over WebSocket with TLS, if the configuration says so.
+    pub fn websockets(&self) -> [SocketAddr; 2] {
+        [self.prepared.ws, self.prepared.wss]
     }
 
     /// Stops it the way an operator does and tells whether it ended by itself.

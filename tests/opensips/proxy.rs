@@ -9,6 +9,7 @@ use harness::collector::Seen;
 use harness::kamailio::wait_for_stat;
 use harness::ladder::{self, Roles};
 use harness::opensips::Installed;
+use harness::scripted::{Carrier, TlsUas};
 use harness::sipp::Transport;
 use harness::{Backend, Call, Collector, Observed, OpenSips, Proxy, Setup, Uas, eventually};
 use rustix::process::{Pid, Signal, kill_process};
@@ -81,9 +82,19 @@ fn whole_call() -> Vec<String> {
 }
 
 /// The ladder's arrows, in whatever order, and the id of every message.
-fn check(stage: &Stage, call: &Value, session: &str, mut expected: Vec<String>) -> Result<()> {
+fn check(stage: &Stage, call: &Value, session: &str, expected: Vec<String>) -> Result<()> {
+    check_roles(stage, &stage.roles(), call, session, expected)
+}
+
+fn check_roles(
+    stage: &Stage,
+    roles: &Roles,
+    call: &Value,
+    session: &str,
+    mut expected: Vec<String>,
+) -> Result<()> {
     expected.sort();
-    let rows = ladder::found(call, &stage.roles())?;
+    let rows = ladder::found(call, roles)?;
     let mut found: Vec<_> =
         rows.into_iter().map(|row| format!("{}>{} {}", row.from, row.to, row.label)).collect();
     found.sort();
@@ -145,6 +156,54 @@ fn a_call_over_tls_is_captured_in_clear() -> Result<()> {
     let call = stage.backend.call(&call_id, whole_call().len())?;
     check(&stage, &call, "tls", whole_call())?;
     transports(&stage, &call, "tls")
+}
+
+#[test]
+fn a_call_over_websocket_is_captured_unmasked() -> Result<()> {
+    let installed = installed!("a_call_over_websocket_is_captured_unmasked");
+    if !installed.has("proto_wss") {
+        harness::skipped("a call over WebSocket", "this OpenSIPS has no proto_wss");
+        return Ok(());
+    }
+    for outer in ["ws", "wss"] {
+        let all = |setup: Setup| setup.define("TLS", "yes").define("WS", "yes").define("EVERYTHING", "yes");
+        let stage = Stage::modes(&installed, Uas::start(Transport::Udp)?, all)?;
+        let [ws, wss] = stage.proxy.websockets();
+        let (carrier, to) = match outer {
+            "ws" => (Carrier::ws(), ws),
+            _ => (Carrier::wss(stage.proxy.certificate()), wss),
+        };
+        let placed = Call::new("call").place_over(&carrier, to)?;
+        let call = stage.backend.call(&placed.call_id, whole_call().len())?;
+        let proxy = vec![stage.proxy.sip(), to];
+        let roles = Roles { proxy, uas: stage.uas.address() };
+        check_roles(&stage, &roles, &call, &placed.call_id, whole_call()).context(outer)?;
+        transports(&stage, &call, outer)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_call_that_leaves_over_tls_has_the_connections_own_port() -> Result<()> {
+    let installed = installed!("a_call_that_leaves_over_tls_has_the_connections_own_port");
+    if !installed.has("proto_tls") {
+        harness::skipped("a call that leaves over TLS", "this OpenSIPS has no proto_tls");
+        return Ok(());
+    }
+    let (collector, uas) = (Collector::start()?, TlsUas::start()?);
+    let setup = Setup::opensips_case("modes", collector.address(), uas.uri());
+    let proxy = installed.start(&setup.define("TLS", "yes").define("EVERYTHING", "yes"))?;
+    Call::new("call").place(proxy.sip(), Transport::Udp)?;
+    let packets = collector.wait_for(whole_call().len(), LIMIT)?;
+    let ours = SocketAddr::new(proxy.sip().ip(), uas.peer_port()?);
+    for packet in packets.iter().filter(|packet| packet.dst == Some(uas.address())) {
+        // Of a TLS connection that is only being made, no version tells the port: so for the first message.
+        let is_first = packet.start_line().starts_with("INVITE ") && packet.src == Some(proxy.tls());
+        ensure!(is_first || packet.src == Some(ours), "not from {ours}: {packet:?}");
+        ensure!(packet.ip_protocol == Some(22), "not over TLS: {packet:?}");
+        ensure!(packet.payload.contains("\r\nCall-ID: "), "not in clear: {packet:?}");
+    }
+    Ok(())
 }
 
 /// `outer` for what does not touch the called side, which speaks UDP.
@@ -315,11 +374,7 @@ fn two_hundred_calls(
     /// INVITE, 180, 200, ACK, BYE and 200, each in and out, and the proxy's own 100.
     const EACH: usize = 13;
     let (collector, uas) = (Collector::start()?, Uas::start(Transport::Tcp)?);
-    let mut setup = setup(Setup::opensips_case("modes", collector.address(), uas.uri()).hep_over_tcp());
-    if installed.version().starts_with("4.0.") {
-        // With its default of a thread for each processor, it loses a call in some hundred, with or without us.
-        setup = setup.define("ONE_TCP_THREAD", "yes");
-    }
+    let setup = setup(Setup::opensips_case("modes", collector.address(), uas.uri()).hep_over_tcp());
     let mut proxy = installed.start(&setup)?;
     Call::new("call").times(CALLS, 50).place(proxy.sip(), Transport::Tcp)?;
     let expected = EACH * CALLS as usize;
