@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::api::time::rfc3339;
 use crate::config::{Config, Overrides};
+use crate::spool::{Record, inspect};
 use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
 use crate::{api, databases, serve};
@@ -38,6 +39,9 @@ enum Command {
     /// What is kept, and for how long.
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// What waits between ingest and store.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -90,6 +94,25 @@ enum AgentKeyCommand {
 enum RetentionCommand {
     /// Show what would go now by the configuration, and delete nothing.
     Plan,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// Say what is in segment files, and change nothing. A backend may be running.
+    Inspect {
+        /// Segment files (.seg, .bad); without any, those of the data folder.
+        files: Vec<PathBuf>,
+    },
+    /// Send the packets of segment files to a backend over TCP, also what is whole after damage. What it has already it
+    /// then has twice.
+    Replay {
+        /// Where the backend takes HEP.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        to: SocketAddr,
+        /// Segment files (.seg, .bad).
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,6 +173,8 @@ impl Cli {
             Command::Serve => runtime.block_on(serve::serve(&config, read)),
             Command::User(command) => runtime.block_on(user(&config, command)),
             Command::Retention(RetentionCommand::Plan) => runtime.block_on(retention_plan(&config)),
+            Command::Spool(SpoolCommand::Inspect { files }) => inspect_spool(&config, files),
+            Command::Spool(SpoolCommand::Replay { to, files }) => replay_spool(to, &files),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
             Command::CheckConfig | Command::Openapi => print("the configuration is valid"),
@@ -216,6 +241,49 @@ async fn retention_plan(config: &Config) -> Result<()> {
     let bytes: u64 = plan.expired.iter().map(|expired| expired.bytes).sum();
     print(&format!("{bytes} of {} octets would go", plan.store_bytes))?;
     plan.disk_free_bytes.map_or(Ok(()), |free| print(&format!("{free} octets of the disk are free")))
+}
+
+fn inspect_spool(config: &Config, mut files: Vec<PathBuf>) -> Result<()> {
+    if files.is_empty() {
+        files = inspect::segments(&databases::data_dir(config)?.join("spool"))?;
+    }
+    for file in &files {
+        let segment = inspect::inspect(file)?;
+        let mut line =
+            format!("{}  {} octets  {} records", file.display(), segment.bytes, segment.records.len());
+        if let (Some(first), Some(last)) = (segment.records.first(), segment.records.last()) {
+            line.push_str(&format!(
+                "  {} to {}",
+                rfc3339(first.received_at_us),
+                rfc3339(last.received_at_us)
+            ));
+        }
+        if !segment.has_header {
+            line.push_str("  damaged header");
+        }
+        if segment.skipped_bytes > 0 {
+            line.push_str(&format!("  {} octets damaged or cut", segment.skipped_bytes));
+        }
+        print(&line)?;
+    }
+    Ok(())
+}
+
+fn replay_spool(to: SocketAddr, files: &[PathBuf]) -> Result<()> {
+    let stream = std::net::TcpStream::connect(to).with_context(|| to.to_string())?;
+    let mut stream = std::io::BufWriter::new(stream);
+    for file in files {
+        let segment = inspect::inspect(file)?;
+        let packets: Vec<_> = segment.records.iter().filter_map(Record::for_stream).collect();
+        for packet in &packets {
+            stream.write_all(packet).with_context(|| to.to_string())?;
+        }
+        stream.flush().with_context(|| to.to_string())?;
+        let left = segment.records.len() - packets.len();
+        let left = if left > 0 { format!(", {left} that are no HEP left out") } else { String::new() };
+        print(&format!("{}  {} packets sent{left}", file.display(), packets.len()))?;
+    }
+    Ok(())
 }
 
 fn read_line() -> Result<String> {

@@ -38,7 +38,7 @@
 //! | 17 | 1 | peer's address family, 4 or 6 |
 //! | 18 | 2 | peer's port |
 //! | 20 | 4 or 16 | peer's address |
-//! | then | rest | the HEP packet as it was received |
+//! | then | rest | the HEP packet as it was received, a key in it overwritten with zeros |
 //!
 //! A length of zero is never valid, so a tail of zeros is no record.
 //!
@@ -72,6 +72,7 @@ use serde::{Deserialize, Serialize};
 
 mod disk;
 mod identity;
+pub mod inspect;
 mod reader;
 mod recovery;
 mod segment;

@@ -33,6 +33,7 @@ mod script;
 mod search;
 mod session;
 mod siptrace;
+mod spool;
 mod stage;
 mod ways;
 mod websocket;
