@@ -33,7 +33,7 @@ use crate::telemetry::Metrics;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT. At SIGHUP `read` gives the settings as they are now; those that can change while it
-/// runs ([admission], and TLS certificates) take effect.
+/// runs (`[admission]`, and TLS certificates) take effect.
 ///
 /// # Errors
 /// When something cannot be opened or bound.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -20,6 +21,9 @@ use super::{Admission, Refusal, Way};
 
 /// The longest body and the longest frame, octets.
 const MOST_BYTES: usize = 1024 * 1024;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the routes need.
 #[derive(Clone)]
@@ -38,10 +42,7 @@ struct Taken {
 
 /// The routes.
 pub fn router(admission: Admission, limits: Limits, stop: CancellationToken) -> Router {
-    Router::new()
-        .route("/hep", post(packets).get(socket))
-        .layer(DefaultBodyLimit::max(MOST_BYTES))
-        .with_state(Door { admission, limits, stop })
+    Router::new().route("/hep", post(packets).get(socket)).with_state(Door { admission, limits, stop })
 }
 
 /// Packets in a body. 200 where all were taken; 400 where some are no HEP, 403 where they may not be sent. While the
@@ -49,7 +50,7 @@ pub fn router(admission: Admission, limits: Limits, stop: CancellationToken) -> 
 async fn packets(
     State(door): State<Door>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    body: body::Bytes,
+    request: Request,
 ) -> Response {
     let origin = Origin { way: Way::Http, peer };
     if !door.admission.lets_in(Way::Http, peer) {
@@ -58,6 +59,19 @@ async fn packets(
     let Ok(_place) = Arc::clone(&door.limits.places).try_acquire_owned() else {
         door.admission.metrics().tcp_refused.inc();
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    // The place is taken first, so that slow bodies cannot be more than there are places.
+    let body = tokio::select! {
+        body = tokio::time::timeout(PATIENCE, body::to_bytes(request.into_body(), MOST_BYTES)) => body,
+        () = door.stop.cancelled() => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    };
+    let body = match body {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            door.admission.refuse(origin.packet(&[]), Refusal::Size);
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let (taken, _) = door.take(origin, &body).await;
     let status = match taken.refused.keys().next() {

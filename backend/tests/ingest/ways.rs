@@ -247,6 +247,23 @@ async fn a_post_takes_packets_and_says_what_became_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_never_ends_does_not_hold_up_a_stop() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pipeline = pipeline(dir.path()).await;
+    let mut stream = TcpStream::connect(http_listener(&pipeline).await).await.expect("connected");
+    stream
+        .write_all(b"POST /hep HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nHEP3")
+        .await
+        .expect("written");
+    let waiting = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut [0; 1])).await;
+    assert!(waiting.is_err(), "nothing is answered before the body is there");
+    pipeline.stop().await;
+    let mut answer = [0; 12];
+    tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_takes_packets_until_something_else_comes() {
     let dir = tempfile::tempdir().expect("a folder");
     let pipeline = pipeline(dir.path()).await;
