@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::Collector;
+use harness::{Collector, SiplensAgent};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host::{Host, VERSIONS, Version};
@@ -122,6 +122,29 @@ fn a_sender_that_is_killed_is_followed_by_another() -> Result<()> {
         host.ask("many 1 100 in udp 600")?;
         let stats = host.settled()?;
         assert_eq!((stats["sent"], stats["sender_starts"]), (200, 2), "{stats:?}");
+        assert_eq!(collector.wait_for(200, LIMIT)?.len(), 200);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_daemon_sends_in_place_of_a_child_and_may_come_late() -> Result<()> {
+    for version in two_versions() {
+        let collector = Collector::start()?;
+        let dir = tempfile::Builder::new().prefix("siplens-host-agent-").tempdir()?;
+        let socket = dir.path().join("agent.sock");
+        let mut with_agent = lines(&format!("tcp:{}", collector.address()));
+        with_agent.push(format!("param agent_socket str {}", socket.display()));
+        let mut host = Host::running(version, &with_agent)?;
+        host.ask("many 0 100 in udp 600")?;
+        let stats = host.stats()?;
+        assert_eq!((stats["in_queue"], stats["sender_pid"]), (100, 0), "{stats:?}");
+        let mut agent = SiplensAgent::start(&socket)?;
+        assert_eq!(host.settled()?["sent"], 100);
+        agent.kill()?;
+        host.ask("many 1 100 out udp 600")?;
+        let _second = SiplensAgent::start(&socket)?;
+        assert_eq!(host.settled()?["sent"], 200);
         assert_eq!(collector.wait_for(200, LIMIT)?.len(), 200);
     }
     Ok(())

@@ -473,6 +473,9 @@ static void start(int workers)
 			while (fgets(line, sizeof line, in)) { fprintf(out, "%s\n", work(line)); fflush(out); }
 			_exit(0);
 		}
+		/* So that the end of a worker is seen. */
+		close(there[0]);
+		close(back[1]);
 		to_worker[workers_no] = fdopen(there[1], "w");
 		from_worker[workers_no] = fdopen(back[0], "r");
 	}
