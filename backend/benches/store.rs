@@ -51,6 +51,8 @@ fn captured(flush: usize) -> Vec<Captured> {
                 agent_name: None,
                 protocol_type: 1,
                 correlation_id: Some(format!("session-{}", call / 100).into()),
+                call_id: None,
+                full_length: None,
                 raw: Bytes::from(raw(call, line, cseq)),
             })
         })

@@ -28,6 +28,7 @@ pub enum DecodeError {
 pub fn decode(record: &Record, inflated_bytes: usize) -> Result<Message, DecodeError> {
     let packet = hep::decode(&record.hep)?;
     let payload = packet.payload.inflate(inflated_bytes)?;
+    let protocol_type = packet.protocol_type.unwrap_or(PROTOCOL_SIP);
     let captured = Captured {
         captured_at_us: captured_at_us(&packet).unwrap_or(record.received_at_us),
         src: address(packet.src_ip, packet.src_port),
@@ -35,8 +36,11 @@ pub fn decode(record: &Record, inflated_bytes: usize) -> Result<Message, DecodeE
         transport: transport(&packet),
         agent_id: packet.agent_id.unwrap_or(0),
         agent_name: text(packet.agent_name),
-        protocol_type: packet.protocol_type.unwrap_or(PROTOCOL_SIP),
+        protocol_type,
         correlation_id: text(packet.correlation_id),
+        // SIP says itself which call it belongs to.
+        call_id: text(packet.call_id).filter(|_| protocol_type != PROTOCOL_SIP),
+        full_length: packet.full_length,
         raw: Bytes::copy_from_slice(&payload),
     };
     Ok(Message::read(MessageId::default(), captured))

@@ -225,13 +225,16 @@ fn a_log_line_is_shown_in_its_call() -> Result<()> {
         ("trace_mode_t", "of-a-call"),
         ("hlog", "of-a-call"),
         ("hlog_session", "of-a-session"),
+        ("hlog_session", "of-the-same-session"),
         ("trace_mode_d", "none"),
     ] {
         ask(&caller, proxy.sip(), user, call_id, "")?;
     }
     for (call_id, messages, line) in [
         ("of-a-call", 5, Some("OPTIONS of alice")),
+        // The line names its call, so the other call of the session, at the same time, does not show it.
         ("of-a-session", 3, Some("a line of the session")),
+        ("of-the-same-session", 3, Some("a line of the session")),
         ("none", 2, None),
     ] {
         let call = eventually("the call", LIMIT, || {

@@ -94,8 +94,11 @@ pub struct Message {
     /// Branch of the topmost Via.
     #[schema(required)]
     pub branch: Option<String>,
-    /// Its size, octets.
+    /// The size of what is stored, octets.
     pub size_bytes: usize,
+    /// The size that it had before its agent cut its end off, octets; null of one that is whole.
+    #[schema(required)]
+    pub full_size_bytes: Option<u32>,
     /// The message itself; octets that are not UTF-8 are shown as U+FFFD.
     pub raw: String,
     /// All octets in base64, where `raw` cannot show them.
@@ -393,7 +396,7 @@ impl From<&message::Message> for Message {
             agent_id: captured.agent_id,
             agent_name: captured.agent_name.as_deref().map(str::to_owned),
             correlation_id: captured.correlation_id.as_deref().map(str::to_owned),
-            call_id: sip.call_id,
+            call_id: sip.call_id.or_else(|| captured.call_id.as_deref().map(str::to_owned)),
             kind: *kind,
             protocol_type: captured.protocol_type,
             label: ladder::label(message),
@@ -409,6 +412,7 @@ impl From<&message::Message> for Message {
             user_agent: sip.user_agent,
             branch: sip.branch,
             size_bytes: captured.raw.len(),
+            full_size_bytes: captured.full_length,
             raw: String::from_utf8_lossy(&captured.raw).into_owned(),
             raw_base64: str::from_utf8(&captured.raw).is_err().then(|| STANDARD.encode(&captured.raw)),
         }

@@ -91,11 +91,18 @@ impl EventPaths {
         self.call_id.iter().chain(&self.index)
     }
 
-    /// Whether an event belongs to a call: its correlation id or its payload says the Call-ID; or its correlation id is
-    /// one of the call's, its payload names no call of its own, and the call was going on.
+    /// The call that an event's agent, or else its JSON payload, says it is about.
+    #[must_use]
+    pub fn named_call(&self, event: &Message) -> Option<String> {
+        let by_agent = event.captured.call_id.as_deref().map(str::to_owned);
+        by_agent.or_else(|| self.call_id(&payload(event)?))
+    }
+
+    /// Whether an event belongs to a call: its correlation id, its agent or its payload says the Call-ID; or its
+    /// correlation id is one of the call's, it names no call of its own, and the call was going on.
     #[must_use]
     pub fn ties(&self, event: &Message, call: &Call) -> bool {
-        let named = payload(event).and_then(|payload| self.call_id(&payload));
+        let named = self.named_call(event);
         let correlation_id = event.captured.correlation_id.as_deref();
         if correlation_id == Some(&call.call_id) || named.as_ref() == Some(&call.call_id) {
             return true;
@@ -253,6 +260,13 @@ mod tests {
             assert_eq!(ties(at(event(100, Some("session"), b"a line"), ms)), tied, "{ms}");
         }
         assert!(!ties(event(35, Some("session"), b"{\"call_id\":\"another\"}")));
+        let about = |call_id: &str| {
+            let mut line = event(100, Some("session"), b"a line");
+            line.captured.call_id = Some(call_id.into());
+            line
+        };
+        assert!(ties(at(about("sample"), 86_400_000)));
+        assert!(!ties(at(about("another"), 3000)));
         assert!(!ties(event(100, Some("other session"), b"a line")));
         assert!(!ties(event(100, None, b"sample")));
     }

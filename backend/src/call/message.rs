@@ -133,6 +133,10 @@ pub struct Captured {
     pub protocol_type: u8,
     /// Correlation id, chunk 0x0011.
     pub correlation_id: Option<Box<str>>,
+    /// Of an event, the call that its agent says it is about. Siplens' chunk 0x0003.
+    pub call_id: Option<Box<str>>,
+    /// Octets that it had before its agent cut its end off, if it did. Siplens' chunk 0x0002.
+    pub full_length: Option<u32>,
     /// The payload, octet for octet.
     pub raw: Bytes,
 }

@@ -111,6 +111,8 @@ pub fn call(samples: &[Sample]) -> Call {
                 agent_name: None,
                 protocol_type: PROTOCOL_SIP,
                 correlation_id: Some("session".into()),
+                call_id: None,
+                full_length: None,
                 raw: sample.raw().into(),
             };
             Message::read(MessageId { slice: 1, index }, captured)

@@ -146,6 +146,8 @@ impl Draft {
                 agent_name: None,
                 protocol_type: 1,
                 correlation_id: self.session.map(Into::into),
+                call_id: None,
+                full_length: None,
                 raw: Bytes::from(raw),
             },
         )

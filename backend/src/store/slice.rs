@@ -1,11 +1,13 @@
 //! A slice on disk.
 //!
-//! Format 1: one octet `1`; the length of the header, u32 little endian; the header (postcard); the payloads, one after
+//! Format 2: one octet `2`; the length of the header, u32 little endian; the header (postcard); the payloads, one after
 //! the other, as one zstd frame. The header holds each host and agent once and, for each message in order of capture,
-//! its time after the slice's first, hop, transport, protocol type, agent and payload length. The SIP facts are not
-//! kept: they are read out of the payload again, which costs less than storing and loading them, and lets a later
+//! its time after the slice's first, hop, transport, protocol type, agent and payload length; then the Call-ID of
+//! events whose agent says it, and how long the messages were whose end was cut off. Format 1 lacks these last two, and
+//! is still read. The SIP facts are not kept: they are read out of the payload again, which costs less than storing and loading them, and lets a later
 //! version find fields that this one did not know.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
@@ -17,7 +19,10 @@ use super::Key;
 use crate::call::event::{self, EventPaths};
 use crate::call::message::{Captured, Message, MessageId, Transport};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+const FORMAT_1: u8 = 1;
+/// What the fields that format 1 lacks are where there is nothing to say: none, and an empty list (postcard).
+const ADDED_SINCE_1: [u8; 2] = [0, 0];
 const PREFIX: usize = 5;
 
 /// The longest time between the first and the last message of a slice, µs. A walk by first message relies on it to
@@ -62,7 +67,7 @@ pub struct StoredSlice {
 #[derive(Debug, thiserror::Error)]
 pub enum SliceError {
     /// Written by another version, or not a slice.
-    #[error("expected slice format 1, found {0:?}")]
+    #[error("expected slice format 1 or 2, found {0:?}")]
     Format(Option<u8>),
     /// The header is cut or wrong.
     #[error("header: {0}")]
@@ -79,6 +84,9 @@ struct Header {
     hosts: Vec<SocketAddr>,
     agents: Vec<(u32, Option<Box<str>>)>,
     entries: Vec<Entry>,
+    call_id: Option<Box<str>>,
+    /// Index and full length of each message that was cut.
+    cut: Vec<(u32, u32)>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -97,6 +105,8 @@ struct Entry {
 struct Group {
     correlation_id: Option<Box<str>>,
     call_id: Option<Box<str>>,
+    /// Whether the call of an event is told by its agent, or else by its payload.
+    by_agent: bool,
     is_event: bool,
 }
 
@@ -121,6 +131,7 @@ pub fn cut(messages: Vec<Message>, paths: &EventPaths) -> Result<Vec<Slice>, Sli
         let group = Group {
             correlation_id: message.captured.correlation_id.clone(),
             call_id: call_id.map(Into::into),
+            by_agent: message.captured.call_id.is_some(),
             is_event,
         };
         groups.entry(group).or_default().push(Keyed { message, keys });
@@ -152,13 +163,14 @@ fn fitting(first: &Keyed, messages: &[Keyed]) -> usize {
     within.count().max(1)
 }
 
-/// The call that an event's payload names, and what the event is found by.
+/// The call that an event names, and what the event is found by.
 fn read_event(message: &Message, paths: &EventPaths) -> (Option<String>, Vec<Key>) {
     let mut keys = vec![Key::protocol(message.captured.protocol_type)];
     keys.extend(message.captured.correlation_id.as_deref().map(Key::event));
-    let Some(payload) = event::payload(message) else { return (None, keys) };
-    keys.extend(paths.indexed().filter_map(|path| Some(Key::json(path, &path.text(&payload)?))));
-    let call_id = paths.call_id(&payload);
+    if let Some(payload) = event::payload(message) {
+        keys.extend(paths.indexed().filter_map(|path| Some(Key::json(path, &path.text(&payload)?))));
+    }
+    let call_id = paths.named_call(message);
     keys.extend(call_id.as_deref().map(Key::event));
     (call_id, keys)
 }
@@ -169,12 +181,15 @@ impl Slice {
         let first = messages.first().map(|m| &m.message);
         let first_us = first.map_or(0, |m| m.captured.captured_at_us);
         let correlation_id = first.and_then(|m| m.captured.correlation_id.clone());
+        let call_id = first.and_then(|m| m.captured.call_id.clone());
         let mut hosts = Table::default();
         let mut agents = Table::default();
         let mut keys = Vec::new();
         let mut payloads = Vec::new();
         let mut entries = Vec::with_capacity(messages.len());
-        for Keyed { message: Message { captured, sip, .. }, keys: of_event } in messages {
+        let mut cut = Vec::new();
+        for (index, Keyed { message: Message { captured, sip, .. }, keys: of_event }) in (0..).zip(messages) {
+            cut.extend(captured.full_length.map(|length| (index, length)));
             entries.push(Entry {
                 after_us: captured.captured_at_us.saturating_sub(first_us).unsigned_abs(),
                 src: hosts.index(captured.src),
@@ -193,7 +208,8 @@ impl Slice {
         keys.sort_unstable();
         keys.dedup();
 
-        let header = Header { first_us, correlation_id, hosts: hosts.values, agents: agents.values, entries };
+        let (hosts, agents) = (hosts.values, agents.values);
+        let header = Header { first_us, correlation_id, hosts, agents, entries, call_id, cut };
         let header = postcard::to_allocvec(&header).map_err(|e| SliceError::Header(e.to_string()))?;
         let mut blob = Vec::with_capacity(PREFIX + header.len() + payloads.len() / 3);
         blob.push(FORMAT);
@@ -219,11 +235,18 @@ impl StoredSlice {
     pub fn messages(&self) -> Result<Vec<Message>, SliceError> {
         let (prefix, rest) =
             self.blob.split_at_checked(PREFIX).ok_or(SliceError::Format(self.blob.first().copied()))?;
-        let [FORMAT, length @ ..] = prefix else { return Err(SliceError::Format(prefix.first().copied())) };
+        let [format @ (FORMAT | FORMAT_1), length @ ..] = prefix else {
+            return Err(SliceError::Format(prefix.first().copied()));
+        };
         let length = length.try_into().map_or(usize::MAX, |l| u32::from_le_bytes(l) as usize);
         let (header, payloads) =
             rest.split_at_checked(length).ok_or_else(|| SliceError::Header("cut short".into()))?;
-        let header: Header = postcard::from_bytes(header).map_err(|e| SliceError::Header(e.to_string()))?;
+        let mut header = Cow::Borrowed(header);
+        if *format == FORMAT_1 {
+            header.to_mut().extend_from_slice(&ADDED_SINCE_1);
+        }
+        let header: Header = postcard::from_bytes(&header).map_err(|e| SliceError::Header(e.to_string()))?;
+        let cut: HashMap<u32, u32> = header.cut.iter().copied().collect();
         let size: usize = header.entries.iter().map(|e| e.size as usize).sum();
         if header.entries.len() > 1 && size > MAX_PAYLOAD_BYTES || size > u16::MAX as usize * MAX_MESSAGES {
             return Err(SliceError::Header(format!("{size} octets of payload are too many")));
@@ -253,6 +276,8 @@ impl StoredSlice {
                 agent_name: agent.1.clone(),
                 protocol_type: entry.protocol_type,
                 correlation_id: header.correlation_id.clone(),
+                call_id: header.call_id.clone(),
+                full_length: cut.get(&index).copied(),
                 raw: payloads.split_to(size),
             };
             messages.push(Message::read(MessageId { slice: self.id, index }, captured));
@@ -282,5 +307,48 @@ impl<T: Clone + Eq + Hash> Table<T> {
         self.values.push(value.clone());
         self.places.insert(value, place);
         place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::sample::{answered, call};
+
+    fn slice(messages: Vec<Message>) -> StoredSlice {
+        let mut slices = cut(messages, &EventPaths::default()).expect("slices");
+        let Slice { first_us, blob, .. } = slices.pop().expect("a slice");
+        StoredSlice { id: 1, first_us, blob }
+    }
+
+    fn start() -> Vec<Message> {
+        call(&answered()).messages.into_iter().take(3).collect()
+    }
+
+    #[test]
+    fn what_was_cut_off_is_told_of_each_message() {
+        let mut messages = start();
+        messages[1].captured.full_length = Some(70_000);
+        let read = slice(messages).messages().expect("readable");
+        assert_eq!(
+            read.iter().map(|m| m.captured.full_length).collect::<Vec<_>>(),
+            [None, Some(70_000), None]
+        );
+    }
+
+    #[test]
+    fn slices_of_the_first_format_are_read() {
+        let mut slice = slice(start());
+        let expected = slice.messages().expect("readable");
+        // The first format was the same without the two fields at the header's end, which say nothing here.
+        let length = u32::from_le_bytes(slice.blob[1..PREFIX].try_into().expect("a length")) - 2;
+        slice.blob[0] = FORMAT_1;
+        slice.blob[1..PREFIX].copy_from_slice(&length.to_le_bytes());
+        let end = PREFIX + length as usize;
+        assert_eq!(slice.blob.drain(end..end + 2).collect::<Vec<_>>(), ADDED_SINCE_1);
+        assert_eq!(slice.messages().expect("readable"), expected);
+
+        slice.blob[0] = 3;
+        assert!(matches!(slice.messages(), Err(SliceError::Format(Some(3)))));
     }
 }

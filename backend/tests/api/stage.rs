@@ -263,6 +263,8 @@ fn captured(at_us: i64, session: &str, raw: String, reply: bool) -> Message {
             agent_name: Some("proxy".into()),
             protocol_type: PROTOCOL_SIP,
             correlation_id: Some(session.into()),
+            call_id: None,
+            full_length: None,
             raw: raw.into(),
         },
     )

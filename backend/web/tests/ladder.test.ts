@@ -8,7 +8,8 @@ const message = (fields: Partial<Message>): Message => ({
   id: '1', captured_at: '2026-11-21T10:00:00.000000Z', src: '', dst: '', transport: 'udp', agent_id: 2001, agent_name: null,
   correlation_id: null, call_id: 'a', kind: 'request', protocol_type: 1, label: 'INVITE', method: 'INVITE', status: null, reason: null, cseq: 1,
   from_user: null, from_tag: null, to_user: null, to_tag: null, request_uri: null, user_agent: null, branch: null,
-  size_bytes: 0, raw: '', raw_base64: null, ...fields,
+  size_bytes: 0,
+  full_size_bytes: null, raw: '', raw_base64: null, ...fields,
 });
 
 const row = (fields: Partial<LadderModelRow>): LadderModelRow => ({

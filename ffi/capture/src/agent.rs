@@ -22,12 +22,25 @@ use crate::trace_filter::{Filters, Match};
 /// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector.
 pub const MAX_PACKET_BYTES: usize = 65_507;
 
-/// What a packet carries: chunk 0x000b.
+/// What a packet carries.
 #[derive(Clone, Copy)]
-#[repr(u8)]
-enum Payload {
-    Sip = 1,
-    Log = 100,
+enum Payload<'a> {
+    Sip,
+    /// A line about the message with this Call-ID, where the correlation id does not say so.
+    Log(Option<&'a [u8]>),
+}
+
+/// HEP's numbers for them, chunk 0x000b.
+const PROTOCOL_SIP: u8 = 1;
+const PROTOCOL_LOG: u8 = 100;
+
+impl<'a> Payload<'a> {
+    fn call_id(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Sip => None,
+            Self::Log(call_id) => call_id,
+        }
+    }
 }
 
 /// Octets that the chunks other than texts and payload take at most, rounded up.
@@ -172,14 +185,14 @@ impl Agent {
         let texts =
             [config.auth_key.as_deref(), config.agent_name.as_deref()].map(|text| text.map(str::as_bytes));
         let [auth_key, agent_name] = texts;
-        let template = |payload| Template::new(config.agent_id, payload as u8, auth_key, agent_name);
+        let template = |protocol| Template::new(config.agent_id, protocol, auth_key, agent_name);
         let around = FIXED_BYTES + texts.iter().flatten().map(|text| text.len()).sum::<usize>();
         Some(Self {
             shared,
             counters: shared.process_counters(process)?,
             queue: shared.writer(process)?,
-            template: template(Payload::Sip),
-            log_template: template(Payload::Log),
+            template: template(PROTOCOL_SIP),
+            log_template: template(PROTOCOL_LOG),
             known: Vec::with_capacity(crate::COLLECTORS),
             lookup: Lookup::new(shared, config),
             filters: Filters::new(shared),
@@ -501,12 +514,13 @@ impl Agent {
     #[inline(always)]
     fn queue<const GUARDED: bool>(
         &mut self,
-        payload: Payload,
+        payload: Payload<'_>,
         slot: u8,
         message: &Message<'_>,
         correlation_id: Option<&[u8]>,
     ) -> Result<(), Refusal> {
-        let room = MAX_PACKET_BYTES - self.around - correlation_id.map_or(0, <[u8]>::len);
+        let ids = [correlation_id, payload.call_id()].map(|id| id.map_or(0, <[u8]>::len));
+        let room = MAX_PACKET_BYTES - self.around - ids[0] - ids[1];
         if message.raw.len() > room {
             return self.queue_cut::<GUARDED>(payload, slot, message, correlation_id, room);
         }
@@ -518,7 +532,7 @@ impl Agent {
     #[inline(never)]
     fn queue_cut<const GUARDED: bool>(
         &mut self,
-        payload: Payload,
+        payload: Payload<'_>,
         slot: u8,
         message: &Message<'_>,
         correlation_id: Option<&[u8]>,
@@ -533,7 +547,7 @@ impl Agent {
     #[inline(always)]
     fn put<const GUARDED: bool>(
         &mut self,
-        payload: Payload,
+        payload: Payload<'_>,
         slot: u8,
         message: &Message<'_>,
         correlation_id: Option<&[u8]>,
@@ -546,9 +560,10 @@ impl Agent {
             time: message.captured_at,
             correlation_id,
             full_length,
+            call_id: payload.call_id(),
         };
         let (template, raw) = match (payload, &mut self.mask) {
-            (Payload::Log, _) => (&mut self.log_template, message.raw),
+            (Payload::Log(_), _) => (&mut self.log_template, message.raw),
             (Payload::Sip, Some(mask)) if GUARDED => {
                 (&mut self.template, masked(mask, self.counters, message.raw))
             }

@@ -19,8 +19,8 @@ struct Host {
     queue: Reader,
 }
 
-/// Type, collector's slot, correlation id and payload of a packet.
-type Seen = (u8, u8, Option<String>, String);
+/// Type, collector's slot, correlation id, Call-ID beside it, and payload of a packet.
+type Seen = (u8, u8, Option<String>, Option<String>, String);
 
 impl Host {
     fn new(settings: Settings) -> Self {
@@ -48,7 +48,8 @@ impl Host {
             let packet = hep::decode(&record).unwrap();
             let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
             let payload = text(packet.payload.plain().unwrap());
-            found.push((packet.protocol_type.unwrap(), slot, packet.correlation_id.map(text), payload));
+            let [id, call_id] = [packet.correlation_id, packet.call_id].map(|id| id.map(text));
+            found.push((packet.protocol_type.unwrap(), slot, id, call_id, payload));
         }
     }
 }
@@ -85,13 +86,17 @@ fn a_line_has_the_id_of_its_argument_else_of_the_session_else_the_call_id() {
     host.agent.log(&text(b"two", None), &followed).unwrap();
     host.agent.log(&text(b"three", None), &other).unwrap();
     host.agent.log(&text(b"four", None), b"").unwrap();
-    let line = |slot, id: Option<&str>, text: &str| (LOG, slot, id.map(str::to_owned), text.to_owned());
-    // It goes where its call goes.
+    host.agent.log(&text(b"five", Some(b"mine")), &sip(&"c".repeat(1025), "")).unwrap();
+    let line = |slot, id: Option<&str>, call_id: Option<&str>, text: &str| {
+        (LOG, slot, id.map(str::to_owned), call_id.map(str::to_owned), text.to_owned())
+    };
+    // It goes where its call goes, and names the call if its id does not.
     let expected = [
-        line(0, Some("mine"), "one"),
-        line(0, Some("session"), "two"),
-        line(1, Some("other"), "three"),
-        line(1, None, "four"),
+        line(0, Some("mine"), Some("followed"), "one"),
+        line(0, Some("session"), Some("followed"), "two"),
+        line(1, Some("other"), None, "three"),
+        line(1, None, None, "four"),
+        line(1, Some("mine"), None, "five"),
     ];
     assert_eq!(host.captured(), expected);
 }
@@ -126,7 +131,7 @@ fn a_line_for_nobody_is_refused_and_counted() {
 fn a_line_longer_than_a_packet_is_cut_and_counted() {
     let mut host = Host::new(with_collector());
     host.agent.log(&text(&[b'x'; 70_000], None), &sip("call", "")).unwrap();
-    let (_, _, _, payload) = host.captured().pop().unwrap();
+    let (.., payload) = host.captured().pop().unwrap();
     assert!((60_000..65_507).contains(&payload.len()), "{}", payload.len());
     assert_eq!(host.shared.stats().truncated, 1);
 }
@@ -139,7 +144,7 @@ fn a_text_is_a_message_if_it_is_sip_and_a_line_if_not() {
     host.agent.offer_text(&text(&own, Some(b"given")), &about).unwrap();
     host.agent.offer_text(&text(b"{\"answer\": 42}", None), &about).unwrap();
     let found = host.captured();
-    let heads: Vec<_> = found.iter().map(|(kind, _, id, _)| (*kind, id.as_deref().unwrap())).collect();
+    let heads: Vec<_> = found.iter().map(|(kind, _, id, ..)| (*kind, id.as_deref().unwrap())).collect();
     assert_eq!(heads, [(SIP, "own"), (SIP, "given"), (LOG, "about")]);
 }
 

@@ -19,6 +19,9 @@ pub const SIPLENS_TRANSPORT: u16 = 0x0001;
 /// Type id of the Siplens chunk of a message that was cut: the octets that it had, 32 bits.
 pub const SIPLENS_FULL_LENGTH: u16 = 0x0002;
 
+/// Type id of the Siplens chunk that names the call which a payload is about, where the payload is no SIP: its Call-ID.
+pub const SIPLENS_CALL_ID: u16 = 0x0003;
+
 /// Octets before a chunk's body: vendor id, type id, length.
 pub const HEADER_LEN: usize = 6;
 

@@ -46,6 +46,7 @@ fn hep3(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
         match Ours::read(vendor, id, body) {
             Some(Ours::Transport(transport)) => draft.packet.transport = Some(transport),
             Some(Ours::FullLength(len)) => draft.packet.full_length = Some(len),
+            Some(Ours::CallId(id)) => draft.packet.call_id = Some(id),
             // Set only now, so that an ordinary packet is not walked a second time by whoever asks.
             None => draft.packet.vendor = VendorChunks::walked(chunks),
         }

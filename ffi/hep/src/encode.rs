@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::chunk::{
-    HEADER_LEN, Mac, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS, Wire,
-    generic_chunks,
+    HEADER_LEN, Mac, SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS,
+    Wire, generic_chunks,
 };
 use crate::framing::{HEP3_HEADER_LEN, MAGIC_HEP3};
 use crate::{EncodeError, MAX_PACKET_LEN, Packet};
@@ -107,6 +107,9 @@ macro_rules! writer {
             }
             if let Some(len) = $p.full_length {
                 sink.chunk(VENDOR_SIPLENS, SIPLENS_FULL_LENGTH, &len.to_be_bytes());
+            }
+            if let Some(id) = $p.call_id {
+                sink.chunk(VENDOR_SIPLENS, SIPLENS_CALL_ID, id);
             }
             for chunk in $p.vendor_chunks() {
                 sink.chunk(chunk.vendor, chunk.id, chunk.body);

@@ -74,6 +74,8 @@ pub struct Packet<'a> {
     pub transport: Option<Transport>,
     /// Siplens' vendor chunk 0x0002: octets that the message had before its end was cut off.
     pub full_length: Option<u32>,
+    /// Siplens' vendor chunk 0x0003: Call-ID of the call that a payload other than SIP is about.
+    pub call_id: Option<&'a [u8]>,
     /// Vendor chunks that are not read into a field.
     pub vendor: VendorChunks<'a>,
 }

@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 
 use crate::chunk::{
     AGENT_ID, AGENT_NAME, AUTH_KEY, CORRELATION_ID, DST_IPV4, DST_IPV6, DST_PORT, HEADER_LEN, IP_FAMILY,
-    IP_PROTOCOL, MICROSECONDS, PAYLOAD, PROTOCOL_TYPE, SECONDS, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT,
-    SRC_IPV4, SRC_IPV6, SRC_PORT, VENDOR_GENERIC, VENDOR_SIPLENS,
+    IP_PROTOCOL, MICROSECONDS, PAYLOAD, PROTOCOL_TYPE, SECONDS, SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH,
+    SIPLENS_TRANSPORT, SRC_IPV4, SRC_IPV6, SRC_PORT, VENDOR_GENERIC, VENDOR_SIPLENS,
 };
 use crate::framing::MAGIC_HEP3;
 use crate::{EncodeError, Timestamp, Transport};
@@ -25,6 +25,7 @@ use crate::{EncodeError, Timestamp, Transport};
 ///     transport: Transport::Udp,
 ///     time: Timestamp { seconds: 1_700_000_000, microseconds: 42 },
 ///     correlation_id: Some(b"our-session-id"),
+///     call_id: None,
 ///     full_length: None,
 /// };
 /// let payload = b"OPTIONS sip:192.0.2.2 SIP/2.0\r\n\r\n";
@@ -62,6 +63,8 @@ pub struct Seen<'a> {
     pub correlation_id: Option<&'a [u8]>,
     /// Octets that the message had, if only its first part is the payload.
     pub full_length: Option<u32>,
+    /// Call-ID of the call that a payload other than SIP is about; at most as long as a correlation id.
+    pub call_id: Option<&'a [u8]>,
 }
 
 /// What decides which chunks a head has, and where.
@@ -137,9 +140,9 @@ impl Template {
             + family
             + 2 * V6_LEN
             + texts.len()
-            + 2 * HEADER_LEN
+            + 3 * HEADER_LEN
             + CUT_LEN
-            + Self::MAX_CORRELATION_LEN;
+            + 2 * Self::MAX_CORRELATION_LEN;
         Template {
             agent_id,
             protocol_type,
@@ -155,7 +158,7 @@ impl Template {
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] if the packet would be longer than HEP can say, [`EncodeError::BufferTooShort`] if the
-    /// correlation id is too long.
+    /// correlation id and the Call-ID are too long.
     #[inline(always)]
     pub fn head(&mut self, seen: &Seen<'_>, payload_len: usize) -> Result<&[u8], EncodeError> {
         let shape = Shape {
@@ -168,7 +171,8 @@ impl Template {
         }
         let correlation_len = seen.correlation_id.map_or(0, |id| HEADER_LEN + id.len());
         let cut_len = if seen.full_length.is_some() { CUT_LEN } else { 0 };
-        let len = self.leading + correlation_len + cut_len + HEADER_LEN;
+        let call_id_len = seen.call_id.map_or(0, |id| HEADER_LEN + id.len());
+        let len = self.leading + correlation_len + cut_len + call_id_len + HEADER_LEN;
         let packet_len = length_field(len + payload_len)?;
         let found = self.out.len();
         let parts = self.out.get_mut(..len).and_then(|out| out.split_at_mut_checked(self.leading));
@@ -183,6 +187,10 @@ impl Template {
         if let Some(len) = seen.full_length {
             out.put(&header(VENDOR_SIPLENS, SIPLENS_FULL_LENGTH, CUT_LEN as u16));
             out.put(&len.to_be_bytes());
+        }
+        if let Some(id) = seen.call_id {
+            out.put(&header(VENDOR_SIPLENS, SIPLENS_CALL_ID, call_id_len as u16));
+            out.put_all(id);
         }
         out.put(&header(VENDOR_GENERIC, PAYLOAD, (HEADER_LEN + payload_len) as u16));
         debug_assert!(out.left.is_empty(), "the length was computed from the same chunks");

@@ -1,4 +1,4 @@
-use crate::chunk::{SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
+use crate::chunk::{SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
 use crate::decode::Chunks;
 use crate::{DecodeError, Transport};
 
@@ -59,19 +59,21 @@ impl PartialEq for VendorChunks<'_> {
 }
 
 /// What a chunk of Siplens says.
-pub(crate) enum Ours {
+pub(crate) enum Ours<'a> {
     Transport(Transport),
     FullLength(u32),
+    CallId(&'a [u8]),
 }
 
-impl Ours {
+impl<'a> Ours<'a> {
     /// `None` for any other vendor's, and for what this version does not know.
-    pub(crate) fn read(vendor: u16, id: u16, body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(vendor: u16, id: u16, body: &'a [u8]) -> Option<Self> {
         match (vendor, id, body) {
             (VENDOR_SIPLENS, SIPLENS_TRANSPORT, &[code]) => Transport::from_code(code).map(Self::Transport),
             (VENDOR_SIPLENS, SIPLENS_FULL_LENGTH, &[a, b, c, d]) => {
                 Some(Self::FullLength(u32::from_be_bytes([a, b, c, d])))
             }
+            (VENDOR_SIPLENS, SIPLENS_CALL_ID, _) => Some(Self::CallId(body)),
             _ => None,
         }
     }

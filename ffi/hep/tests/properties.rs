@@ -12,7 +12,7 @@ use proptest::prelude::*;
 /// The octets a packet borrows.
 #[derive(Clone, Debug)]
 struct Texts {
-    fields: [Option<Vec<u8>>; 9],
+    fields: [Option<Vec<u8>>; 10],
     payload: Option<(bool, Vec<u8>)>,
     vendor: Vec<u8>,
 }
@@ -70,7 +70,7 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
     let [src_ip, dst_ip] = numbers.addresses;
     let [agent_id, jitter, full_length] = numbers.words;
     let [src_mac, dst_mac] = numbers.macs;
-    let [a, b, c, d, e, f, g, h, i] = texts.fields.each_ref().map(Option::as_deref);
+    let [a, b, c, d, e, f, g, h, i, j] = texts.fields.each_ref().map(Option::as_deref);
     Packet {
         version: hep::Version::Hep3,
         ip_family,
@@ -110,6 +110,7 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
         extra_correlation: i,
         transport: numbers.transport.map(|at| Transport::ALL[at]),
         full_length,
+        call_id: j,
         vendor: VendorChunks::new(&texts.vendor).unwrap(),
     }
 }

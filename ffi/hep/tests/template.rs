@@ -17,6 +17,7 @@ fn seen(correlation_id: Option<&[u8]>) -> Seen<'_> {
         time: TIME,
         correlation_id,
         full_length: None,
+        call_id: None,
     }
 }
 
@@ -45,6 +46,7 @@ fn longest_correlation_id_is_written_and_one_octet_more_is_refused() {
         source: Some(&address),
         destination: Some(&address),
         full_length: Some(1),
+        call_id: Some(&[b'c'; Template::MAX_CORRELATION_LEN]),
         ..seen(correlation_id)
     };
     let id = [b'i'; Template::MAX_CORRELATION_LEN + 1];
@@ -60,14 +62,14 @@ fn octets() -> impl Strategy<Value = Option<Vec<u8>>> {
 proptest! {
     #[test]
     fn head_and_payload_decode_to_what_the_encoder_is_given(
-        packets in vec((any::<[Option<SocketAddr>; 2]>(), 0..Transport::ALL.len(), any::<(u32, u32, Option<u32>)>(), octets()), 1..8),
+        packets in vec((any::<[Option<SocketAddr>; 2]>(), 0..Transport::ALL.len(), any::<(u32, u32, Option<u32>)>(), [octets(), octets()]), 1..8),
         (agent_id, protocol_type) in any::<(u32, u8)>(),
         (key, name) in (octets(), octets()),
         payload in vec(any::<u8>(), 0..600),
     ) {
         // Several with one template: nothing of a packet is left in the next.
         let mut template = Template::new(agent_id, protocol_type, key.as_deref(), name.as_deref());
-        for ([source, destination], transport, (seconds, microseconds, full_length), id) in packets {
+        for ([source, destination], transport, (seconds, microseconds, full_length), [id, call_id]) in packets {
             let transport = Transport::ALL[transport];
             let time = Timestamp { seconds, microseconds };
             let packet = Packet {
@@ -86,9 +88,18 @@ proptest! {
                 correlation_id: id.as_deref(),
                 transport: Some(transport),
                 full_length,
+                call_id: call_id.as_deref(),
                 ..Packet::default()
             };
-            let seen = Seen { source: source.as_ref(), destination: destination.as_ref(), transport, time, correlation_id: id.as_deref(), full_length };
+            let seen = Seen {
+                source: source.as_ref(),
+                destination: destination.as_ref(),
+                transport,
+                time,
+                correlation_id: id.as_deref(),
+                full_length,
+                call_id: call_id.as_deref(),
+            };
             let head = template.head(&seen, payload.len()).unwrap();
             let wire = [head, &payload].concat();
             prop_assert_eq!(Ok(wire.len()), hep::encoded_len(&packet));

@@ -16,6 +16,11 @@ fn event(at_us: i64, protocol_type: u8, correlation_id: Option<&'static str>, ra
     Message::read(MessageId::default(), captured)
 }
 
+fn about(call_id: &str, event: Message) -> Message {
+    let captured = Captured { call_id: Some(call_id.into()), ..event.captured };
+    Message::read(MessageId::default(), captured)
+}
+
 async fn write_events(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
     let slices = slice::cut(messages, &paths()).expect("slices");
     let flush = Flush { slices, end: Position { segment: 1, offset } };
@@ -43,6 +48,9 @@ pub(super) async fn events_are_shown_in_the_calls_they_name_and_in_no_others(sto
             call(0, "d@host", Some("d@host")),
             // Of the session: for whichever of its calls were going on.
             event(10, 100, Some("s"), b"early"),
+            // Of one of them, as its agent says.
+            about("b@host", event(20, 100, Some("s"), b"of one call")),
+            about("b@host", event(21, 35, Some("s"), br#"{"call_id":"a@host"}"#)),
             event(61 * SECOND, 100, Some("s"), b"late"),
             event(30 * SECOND, 100, Some("s"), b"between the calls"),
         ],
@@ -68,7 +76,7 @@ pub(super) async fn events_are_shown_in_the_calls_they_name_and_in_no_others(sto
         times(&call.events)
     };
     assert_eq!(events("a@host").await, [10, 500 * SECOND]);
-    assert_eq!(events("b@host").await, [10, 501 * SECOND]);
+    assert_eq!(events("b@host").await, [10, 20, 21, 501 * SECOND]);
     assert_eq!(events("c@host").await, [61 * SECOND]);
     assert_eq!(events("d@host").await, [502 * SECOND]);
     assert!(search.call("e@host", None, Window::default()).await.expect("no error").is_none());
@@ -77,7 +85,7 @@ pub(super) async fn events_are_shown_in_the_calls_they_name_and_in_no_others(sto
     let call = search.call("a@host", Some("s"), window).await.expect("found").expect("the call");
     assert_eq!(times(&call.events), [10]);
     let session = search.session("s", Window::default()).await.expect("found").expect("the session");
-    assert_eq!((session.messages, session.events, session.calls), (3, 4, 3));
+    assert_eq!((session.messages, session.events, session.calls), (3, 6, 3));
 }
 
 pub(super) async fn events_are_found_by_their_hep_fields_and_their_json(store: &Arc<dyn Store>) {

@@ -1,14 +1,15 @@
 //! What the script itself has to say about a message.
 
 use super::{Agent, Delivered, Offer, Payload, Refusal, Scope};
-use crate::correlation::{Sources, correlation_id};
+use crate::correlation::{MAX_CORRELATION_BYTES, Sources, correlation_id};
 use crate::sessions::{Facts, Keys, Session};
 use crate::stats::Count;
 
 impl Agent {
     /// Takes a line of text, the offer's `raw`, about a message: it goes where the message's session goes, else to the
     /// default collector, under the id that the message itself is or would be captured under, unless the offer says
-    /// otherwise. Never waits.
+    /// otherwise. It also says the message's Call-ID, so that of a session of many calls it is shown in the right one.
+    /// Never waits.
     ///
     /// Filters of methods and networks are for messages. An empty text is not wanted, and counted as such.
     ///
@@ -35,7 +36,11 @@ impl Agent {
             template: offer.template,
         }
         .chosen();
-        self.queue::<false>(Payload::Log, slot, &offer.message, correlation_id(chosen, about))
+        let id = correlation_id(chosen, about);
+        // One that is cut would be another call's.
+        let call_id = sip::call_id(about)
+            .filter(|call_id| Some(*call_id) != id && (1..=MAX_CORRELATION_BYTES).contains(&call_id.len()));
+        self.queue::<false>(Payload::Log(call_id), slot, &offer.message, id)
     }
 
     /// Takes a text that the script has made: as a message if it is SIP, else as a line about the message `about`.

@@ -644,6 +644,11 @@ export interface components {
                 from_tag: string | null;
                 /** @description User of From. */
                 from_user: string | null;
+                /**
+                 * Format: int32
+                 * @description The size that it had before its agent cut its end off, octets; null of one that is whole.
+                 */
+                full_size_bytes: number | null;
                 /** @description Unique in this store. */
                 id: string;
                 /** @description What it turned out to be. */
@@ -665,7 +670,7 @@ export interface components {
                 reason: string | null;
                 /** @description Request-URI of a request. */
                 request_uri: string | null;
-                /** @description Its size, octets. */
+                /** @description The size of what is stored, octets. */
                 size_bytes: number;
                 /**
                  * @description Sender, address:port.
@@ -751,6 +756,11 @@ export interface components {
             from_tag: string | null;
             /** @description User of From. */
             from_user: string | null;
+            /**
+             * Format: int32
+             * @description The size that it had before its agent cut its end off, octets; null of one that is whole.
+             */
+            full_size_bytes: number | null;
             /** @description Unique in this store. */
             id: string;
             /** @description What it turned out to be. */
@@ -772,7 +782,7 @@ export interface components {
             reason: string | null;
             /** @description Request-URI of a request. */
             request_uri: string | null;
-            /** @description Its size, octets. */
+            /** @description The size of what is stored, octets. */
             size_bytes: number;
             /**
              * @description Sender, address:port.
@@ -877,7 +887,7 @@ export interface components {
             received_at: string;
             /** @description How long it was, octets. */
             size_bytes: number;
-            /** @description How it came: `udp`, `tcp`, … */
+            /** @description How it came: `udp`, `tcp`, `tls`, `unix`, `http` or `ws`. */
             transport: string;
         };
         /**

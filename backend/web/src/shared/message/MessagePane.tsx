@@ -81,11 +81,17 @@ export function MessagePane(props: MessagePaneProps): JSX.Element {
         </div>
         <div>
           <dt>Size</dt>
-          <dd>{size(props.message.size_bytes)}</dd>
+          <dd>
+            {size(props.message.size_bytes)}
+            <Show when={props.message.full_size_bytes}>{(full) => ` of ${size(full())}`}</Show>
+          </dd>
         </div>
       </dl>
       <Show when={props.message.kind === 'malformed'}>
         <p class="notice notice-bad notice-flat">Sent as SIP, but not valid SIP. Shown as it was captured.</p>
+      </Show>
+      <Show when={props.message.full_size_bytes}>
+        <p class="notice notice-bad notice-flat">Its end is missing: the message was too long for one packet, and was cut where it was captured.</p>
       </Show>
       <div class="message-body" ref={body}>
         <RawMessage message={props.message} wrap={wrap()} />
