@@ -220,6 +220,18 @@ fn a_message_with_nul_octets_is_answered_and_captured_as_it_came() -> Result<()>
 }
 
 #[test]
+fn a_reply_of_the_proxys_own_is_captured_where_kamailio_does_not_say_by_what_it_goes() -> Result<()> {
+    let (collector, uas) = (Collector::start()?, Uas::start(Transport::Udp)?);
+    // There `onsend_info` has a destination that nobody has set. The module once followed it, which memcheck shows.
+    let proxy = Kamailio::start(&setup(collector.address(), &uas).define("OWN_REPLIES", "yes"))?;
+    let reply = ask(&proxy, &probe("own-reply", b""))?;
+    let packets = collector.wait_for(1, LIMIT)?;
+    assert_eq!((packets.len(), packets[0].payload.as_str()), (1, reply.as_str()));
+    assert_eq!((packets[0].src, packets[0].ip_protocol), (Some(proxy.sip()), Some(17)));
+    Ok(())
+}
+
+#[test]
 fn a_message_without_call_id_is_captured_alone_and_counted() -> Result<()> {
     let (collector, uas) = (Collector::start()?, Uas::start(Transport::Udp)?);
     // Kamailio drops it before any script runs: "required headers not found in request".
