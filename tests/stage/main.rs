@@ -35,6 +35,7 @@ fn main() -> Result<ExitCode> {
     agent.send_all(&answered_call(WITH_EVENTS, "other-session", Duration::from_secs(60)))?;
     agent.send_all(&events(WITH_EVENTS, Duration::from_secs(60)))?;
     agent.send_all(&hostile())?;
+    agent.send_bytes(b"<b>no HEP</b>")?;
 
     backend.call(&placed.call_id, ladder::expected("reinvite")?.len())?;
     backend.call(&busy.call_id, ladder::expected("busy")?.len())?;

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use crate::assets;
 
 pub fn router() -> Router<Arc<ApiState>> {
-    let addresses = ["/", "/calls/{call_id}", "/sessions/{correlation_id}", "/links", "/login"];
+    let addresses = ["/", "/agents", "/calls/{call_id}", "/sessions/{correlation_id}", "/links", "/login"];
     let router = Router::new().route("/assets/{*path}", get(asset));
     addresses.into_iter().fold(router, |router, address| router.route(address, get(page)))
 }

@@ -158,7 +158,7 @@ async fn health_and_metrics_are_told() {
 #[tokio::test]
 async fn each_address_of_the_page_answers_it_and_no_other() {
     let stage = Stage::new().await;
-    for path in ["/", "/calls/x", "/calls/a%2Fb", "/sessions/x", "/links", "/login"] {
+    for path in ["/", "/agents", "/calls/x", "/calls/a%2Fb", "/sessions/x", "/links", "/login"] {
         let page = stage.get(path).await;
         assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"), "{path}");
         assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { sentence } from '../src/shared/api/client';
 import { hostsText } from '../src/shared/call/hosts';
+import { clockWords, refusedWords } from '../src/operator/agents/words';
 import { linkState } from '../src/operator/links/state';
 import { frameSnippet } from '../src/operator/links/snippet';
 import { callHref, returnPlace, routeOf } from '../src/operator/routes';
@@ -140,4 +141,15 @@ test('errors of the API read as sentences', () => {
 test('hosts on one machine name it once', () => {
   expect(hostsText(['127.0.0.1:5070', '127.0.0.1:5060'])).toBe('127.0.0.1 :5070 :5060');
   expect(hostsText(['192.0.2.1:5060', '192.0.2.2:5060'])).toBe('192.0.2.1:5060, 192.0.2.2:5060');
+});
+
+describe('words about agents', () => {
+  test('a clock is right, fast or slow', () => {
+    expect([null, 0, -99, 7500, -3000].map(clockWords)).toEqual(['no time', 'right', 'right', '7.50 s fast', '3.00 s slow']);
+  });
+
+  test('refusals stand with the most first', () => {
+    expect(refusedWords({ rate: 3, key: 12 })).toBe('12 key, 3 rate');
+    expect(refusedWords({})).toBe('–');
+  });
 });

@@ -1,5 +1,5 @@
 import { ApiError, queryString, request, type RequestOptions } from '../shared/api/client';
-import type { Call, CallSummary, CreatedLink, Link, Me, Message, NewLink, Page, Session } from '../shared/api/types';
+import type { Agents, Call, CallSummary, CreatedLink, Link, Me, Message, NewLink, Page, Peers, Quarantine, Session } from '../shared/api/types';
 import { requireLogin } from './account';
 
 const V1 = '/api/v1';
@@ -25,6 +25,12 @@ export const fetchSession = (id: string, signal: AbortSignal) => ask<Session>(`/
 
 export const fetchSessionCalls = (id: string, cursor: string | null, signal: AbortSignal) =>
   ask<Page<CallSummary>>(`/sessions/${part(id)}/calls${queryString({ cursor, limit: 100 })}`, { signal });
+
+export const fetchAgents = (signal: AbortSignal) => ask<Agents>('/agents', { signal });
+
+export const fetchPeers = (signal: AbortSignal) => ask<Peers>('/peers', { signal });
+
+export const fetchQuarantine = (signal: AbortSignal) => ask<Quarantine>('/quarantine', { signal });
 
 export const fetchLinks = (cursor: string | null, signal: AbortSignal) =>
   ask<Page<Link>>(`/links${queryString({ cursor, limit: 100 })}`, { signal });

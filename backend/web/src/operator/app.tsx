@@ -4,6 +4,7 @@ import { ApiError } from '../shared/api/client';
 import { Empty, Loading } from '../shared/ui/States';
 import { me, requireLogin, setMe } from './account';
 import { fetchMe, logOut } from './api';
+import { AgentsPage } from './agents/AgentsPage';
 import { CallPage } from './call/CallPage';
 import { LinksPage } from './links/LinksPage';
 import { LoginPage } from './login/LoginPage';
@@ -43,7 +44,7 @@ export function App(): JSX.Element {
 
   createEffect(() => {
     const id = callId() ?? correlationId();
-    const names: Record<string, string> = { search: 'Search', links: 'Customer links', login: 'Log in', unknown: 'Not found' };
+    const names: Record<string, string> = { search: 'Search', agents: 'Agents', links: 'Customer links', login: 'Log in', unknown: 'Not found' };
     document.title = `${id ?? names[page()] ?? ''} · Siplens`;
   });
 
@@ -71,6 +72,7 @@ export function App(): JSX.Element {
           <nav aria-label="Pages">
             <a href={`/${searchQuery() ?? ''}`} aria-current={page() === 'search' ? 'page' : undefined}>Search</a>
             <a href="/links" aria-current={page() === 'links' ? 'page' : undefined}>Links</a>
+            <a href="/agents" aria-current={page() === 'agents' ? 'page' : undefined}>Agents</a>
             <a href="/api/docs" target="_blank">API</a>
           </nav>
         </Show>
@@ -100,6 +102,7 @@ export function App(): JSX.Element {
           <Match when={page() === 'login'}><LoginPage /></Match>
           <Match when={callId()} keyed>{(id) => <CallPage callId={id} />}</Match>
           <Match when={correlationId()} keyed>{(id) => <SessionPage correlationId={id} />}</Match>
+          <Match when={page() === 'agents'}><AgentsPage /></Match>
           <Match when={page() === 'links'}><LinksPage /></Match>
           <Match when={page() === 'unknown'}>
             <Empty title="There is no such page">

@@ -4,6 +4,7 @@ export type Route =
   | { page: 'search' }
   | { page: 'call'; callId: string }
   | { page: 'session'; correlationId: string }
+  | { page: 'agents' }
   | { page: 'links' }
   | { page: 'login' }
   | { page: 'unknown' };
@@ -11,6 +12,7 @@ export type Route =
 export function routeOf(path: string): Route {
   const [, first = '', rest] = /^\/([^/]*)(?:\/(.+))?$/.exec(path) ?? [];
   if (first === '' && rest === undefined) return { page: 'search' };
+  if (first === 'agents' && rest === undefined) return { page: 'agents' };
   if (first === 'links' && rest === undefined) return { page: 'links' };
   if (first === 'login' && rest === undefined) return { page: 'login' };
   const id = rest === undefined ? null : decoded(rest);

@@ -5,6 +5,7 @@ import type { components } from './schema';
 
 type Schemas = components['schemas'];
 
+export type Agents = Schemas['Agents'];
 export type Call = Schemas['Call'];
 export type CallSummary = Schemas['CallSummary'];
 export type CreatedLink = Schemas['MadeLink'];
@@ -18,6 +19,9 @@ export type Me = Schemas['Me'];
 export type Message = Schemas['Message'];
 export type NewLink = Schemas['NewLink'];
 export type Outcome = Schemas['Outcome'];
+export type Peers = Schemas['Peers'];
+export type Quarantine = Schemas['Quarantine'];
+export type Quarantined = Schemas['Quarantined'];
 export type Session = Schemas['Session'];
 export type Transport = Schemas['Transport'];
 
