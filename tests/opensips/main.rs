@@ -1,9 +1,14 @@
 #![forbid(unsafe_code)]
 //! The OpenSIPS module: in a host of our own for each known version, and in the real one that `OPENSIPS_BIN` names.
 //!
-//! `scripts/build-opensips-module --dev --all`, the same with `--panics ffi/opensips-sys/versions/3.6.8.txt`, then `cargo test -p siplens-e2e --test opensips`; `./test opensips` does it.
+//! `./test opensips` builds what they need: `scripts/build-opensips-module --dev --all`, and with `--panics` one that has a
+//! defect; then `cargo test -p siplens-e2e --test opensips`.
 
+#[macro_use]
+mod stage;
+mod carried;
 mod collectors;
+mod controlled;
 mod host;
 mod hosted;
 mod imports;
