@@ -12,7 +12,8 @@ pub struct Memory {
     pub resident: u64,
     /// The same, shared ones divided by those who share them.
     pub proportional: u64,
-    /// Pages of its own.
+    /// Anonymous pages, which are no file's and not in memory that was mapped as shared. Whether another process has the
+    /// same page, from before a fork, makes no difference: it may change without anything being taken.
     pub own: u64,
 }
 
@@ -27,11 +28,7 @@ fn read(id: u32) -> Result<Memory> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
         line.trim_end_matches("kB").trim().parse::<u64>().context("a number")
     };
-    Ok(Memory {
-        resident: field("Rss:")?,
-        proportional: field("Pss:")?,
-        own: field("Private_Clean:")? + field("Private_Dirty:")?,
-    })
+    Ok(Memory { resident: field("Rss:")?, proportional: field("Pss:")?, own: field("Anonymous:")? })
 }
 
 /// What each process is for.
