@@ -6,12 +6,14 @@
 use std::ffi::c_int;
 
 use boundary::fence;
-use capture::{Agent, Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Timestamp, Transport};
+use capture::{
+    Agent, Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Shown, Timestamp, Transport,
+};
 use kamailio_sys::sip_msg;
 
 use crate::deferred::{self, Deferred};
 use crate::log::{Level, log};
-use crate::worker::{Room, Shown, Worker};
+use crate::worker::{Room, Worker};
 use crate::{connection, event_route, hooks, message, params, process, template, worker};
 
 /// What the script sees, always.

@@ -8,7 +8,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use boundary::fence;
-use capture::{Config, Delivered, Message, Refusal};
+use capture::{Config, Delivered, Message, Refusal, Shown};
 use kamailio_sys::{
     POST_SCRIPT_CB, SREV_NET_DATA_IN, SREV_NET_DATA_OUT, SREV_NET_DATA_RECV, SREV_NET_DATA_SENT, dest_info,
     script_cb_flag_ONREPLY_CB, script_cb_flag_REQUEST_CB, sip_msg, sr_event_param, sr_net_info, str_,
@@ -16,7 +16,7 @@ use kamailio_sys::{
 
 use crate::calls::{note_panic, say_once};
 use crate::log::{Level, log};
-use crate::worker::{Shown, Worker};
+use crate::worker::Worker;
 use crate::{connection, deferred, event_route, kemi, message, params, process, worker};
 
 type Event = unsafe extern "C" fn(*mut sr_event_param) -> c_int;
@@ -252,7 +252,7 @@ fn observe(worker: &mut Worker, message: &Message<'_>, way: Way<'_>) {
         // One that the host found broken, so that no script has run for it.
         release(worker);
         worker.agent.expect(message);
-        worker.hold(message);
+        worker.held.keep(message);
         worker.received = Shown::new(message.raw, Delivered::default());
         worker.leaving = None;
         return;

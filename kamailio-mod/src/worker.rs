@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
-use std::net::SocketAddr;
 
-use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
+use capture::{Agent, Delivered, Held, Message, Notice, Shared, Shown};
 
 use crate::deferred::Deferred;
 use crate::log::{Level, log};
@@ -21,9 +20,7 @@ pub struct Worker {
     /// The message that came in last, if the host has shown it to us: the script works on it now.
     pub received: Option<Shown>,
     /// The same message, while the script may still give it an id.
-    pub held: Option<Held>,
-    /// Room for its octets, used again and again.
-    pub held_raw: Vec<u8>,
+    pub held: Held,
     /// The message that `onsend_route` has captured: the host shows it to us next.
     pub leaving: Option<Shown>,
     /// The message that waits to be sent.
@@ -37,57 +34,15 @@ pub struct Room {
     pub text: Vec<u8>,
 }
 
-/// What is known of a message that waits, besides its octets.
-#[derive(Clone, Copy)]
-pub struct Held {
-    source: Option<SocketAddr>,
-    destination: Option<SocketAddr>,
-    transport: Transport,
-    captured_at: Timestamp,
-}
-
 impl Worker {
-    /// Keeps a copy of the message that came in until [`let_go`](Self::let_go).
-    pub fn hold(&mut self, message: &Message<'_>) {
-        let Message { raw, source, destination, transport, captured_at } = *message;
-        self.held_raw.clear();
-        self.held_raw.extend_from_slice(raw);
-        self.held = Some(Held { source, destination, transport, captured_at });
-    }
-
     /// Hands out the message that was kept, if there is one, and who got it meanwhile.
     pub fn let_go(&mut self, take: impl FnOnce(&mut Agent, &Message<'_>, &mut Delivered)) {
-        let Some(Held { source, destination, transport, captured_at }) = self.held.take() else { return };
-        let message = Message { raw: &self.held_raw, source, destination, transport, captured_at };
+        let Some(message) = self.held.take() else { return };
         let mut delivered = self.received.map(|shown| shown.delivered).unwrap_or_default();
         take(&mut self.agent, &message, &mut delivered);
         if let Some(shown) = &mut self.received {
             shown.delivered = delivered;
         }
-    }
-}
-
-/// A message that is met a second time, and to whom it was delivered the first time.
-#[derive(Clone, Copy)]
-pub struct Shown {
-    /// Address of its octets; compared, never read.
-    pub buffer: usize,
-    /// To whom it was delivered.
-    pub delivered: Delivered,
-}
-
-impl Shown {
-    /// What is known of the message whose octets begin at `raw`; for another one nothing.
-    pub fn delivered(shown: Option<Self>, raw: &[u8]) -> Delivered {
-        shown
-            .filter(|shown| shown.buffer == raw.as_ptr().addr())
-            .map(|shown| shown.delivered)
-            .unwrap_or_default()
-    }
-
-    /// The message whose octets begin at `raw`.
-    pub fn new(raw: &[u8], delivered: Delivered) -> Option<Self> {
-        Some(Self { buffer: raw.as_ptr().addr(), delivered })
     }
 }
 
@@ -148,8 +103,7 @@ fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
         },
         template: Vec::with_capacity(1024),
         received: None,
-        held: None,
-        held_raw: Vec::with_capacity(4096),
+        held: Held::default(),
         leaving: None,
         deferred: Deferred::new(),
     };

@@ -7,14 +7,14 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null;
 
 use boundary::{HostCell, fence};
-use capture::{Followed, Message, Notice, Offer, Refusal, Scope};
+use capture::{Followed, Message, Notice, Offer, Refusal, Scope, Shown};
 use opensips_sys::{
     CMD_PARAM_FIX_NULL, CMD_PARAM_OPT, CMD_PARAM_STR, CMD_PARAMS, CommandFn, FixupFn, LOCAL_ROUTE,
     MESSAGE_ROUTES, cmd_export_t, cmd_param, sip_msg,
 };
 
 use crate::log::{Level, log};
-use crate::worker::{Asked, Shown, Worker};
+use crate::worker::{Asked, Worker};
 use crate::{argument, destinations, hooks, message, process, template, worker};
 
 /// What the script sees, always.

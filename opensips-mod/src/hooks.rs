@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use boundary::fence;
-use capture::{Delivered, Message, Notice, Offer, Scope, Timestamp};
+use capture::{Delivered, Message, Notice, Offer, Scope, Shown, Timestamp};
 use opensips_sys::{
     PARSE_ERR_CB, POST_SCRIPT_CB, PRE_SCRIPT_CB, PROTO_UDP, PROTO_WS, PROTO_WSS, PROTOS, REQ_TYPE_CB,
     RPL_TYPE_CB, SCB_RUN_ALL, ScriptCallback, SendCall, SendFn, SendHook, sip_msg,
@@ -19,7 +19,7 @@ use opensips_sys::{
 
 use crate::commands::{complain, note_panic, say_once};
 use crate::message::RealPorts;
-use crate::worker::{Shown, Worker};
+use crate::worker::Worker;
 use crate::{message, process, worker};
 
 /// Whether the script has a call that may give an id.
@@ -137,7 +137,7 @@ fn arrived(worker: &mut Worker, message: &Message<'_>, holds: bool) {
     let mut delivered = Delivered::default();
     if holds {
         worker.agent.expect(message);
-        worker.hold(message);
+        worker.held.keep(message);
     } else if let Err(refusal) = worker.agent.observe(message, &mut delivered) {
         say_once(refusal.notice(), refusal);
     }

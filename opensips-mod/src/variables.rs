@@ -9,11 +9,10 @@ use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
 use boundary::{HostCell, fence};
-use capture::{Delivered, Lookup, Scope};
+use capture::{Delivered, Lookup, Scope, Shown};
 use opensips_sys::{PV_VAL_NULL, PV_VAL_STR, pv_export_t, pv_value_t, sip_msg, str_};
 
 use crate::log::{Level, log};
-use crate::worker::Shown;
 use crate::{commands, message, process, template, worker};
 
 /// The table for the loader, ended by an empty entry.

@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
-use std::net::SocketAddr;
 
-use capture::{Agent, Delivered, Message, Notice, Shared, Timestamp, Transport};
+use capture::{Agent, Delivered, Held, Message, Notice, Shared, Shown};
 
 use crate::log::{Level, log};
 use crate::process;
@@ -20,24 +19,13 @@ pub struct Worker {
     /// The message that came in last, if the host has shown it to us: the script works on it now.
     pub received: Option<Shown>,
     /// The same message, while the script may still give it an id.
-    pub held: Option<Held>,
-    /// Room for its octets, used again and again.
-    pub held_raw: Vec<u8>,
+    pub held: Held,
     /// What `local_route` asked for the message that is about to be sent.
     asked: Option<Asked>,
     /// The id that the script has put into `$siplens(id)`, and for which message.
     pub named: Option<Shown>,
     /// The id itself.
     pub name: Vec<u8>,
-}
-
-/// What is known of a message that waits, besides its octets.
-#[derive(Clone, Copy)]
-pub struct Held {
-    source: Option<SocketAddr>,
-    destination: Option<SocketAddr>,
-    transport: Transport,
-    captured_at: Timestamp,
 }
 
 /// A call in `local_route` with mode `m`: there the message has no destination yet.
@@ -51,14 +39,6 @@ pub struct Asked {
 }
 
 impl Worker {
-    /// Keeps a copy of the message that came in until [`let_go`](Self::let_go).
-    pub fn hold(&mut self, message: &Message<'_>) {
-        let Message { raw, source, destination, transport, captured_at } = *message;
-        self.held_raw.clear();
-        self.held_raw.extend_from_slice(raw);
-        self.held = Some(Held { source, destination, transport, captured_at });
-    }
-
     /// Notes what to do with the message that is about to be sent.
     pub fn ask(&mut self, asked: Asked) {
         self.asked = Some(asked);
@@ -73,37 +53,12 @@ impl Worker {
 
     /// Hands out the message that was kept, if there is one, and who got it meanwhile.
     pub fn let_go(&mut self, take: impl FnOnce(&mut Agent, &Message<'_>, &mut Delivered)) {
-        let Some(Held { source, destination, transport, captured_at }) = self.held.take() else { return };
-        let message = Message { raw: &self.held_raw, source, destination, transport, captured_at };
+        let Some(message) = self.held.take() else { return };
         let mut delivered = self.received.map(|shown| shown.delivered).unwrap_or_default();
         take(&mut self.agent, &message, &mut delivered);
         if let Some(shown) = &mut self.received {
             shown.delivered = delivered;
         }
-    }
-}
-
-/// A message that is met a second time, and to whom it was delivered the first time.
-#[derive(Clone, Copy)]
-pub struct Shown {
-    /// Address of its octets; compared, never read.
-    pub buffer: usize,
-    /// To whom it was delivered.
-    pub delivered: Delivered,
-}
-
-impl Shown {
-    /// What is known of the message whose octets begin at `raw`; for another one nothing.
-    pub fn delivered(shown: Option<Self>, raw: &[u8]) -> Delivered {
-        shown
-            .filter(|shown| shown.buffer == raw.as_ptr().addr())
-            .map(|shown| shown.delivered)
-            .unwrap_or_default()
-    }
-
-    /// The message whose octets begin at `raw`.
-    pub fn new(raw: &[u8], delivered: Delivered) -> Option<Self> {
-        Some(Self { buffer: raw.as_ptr().addr(), delivered })
     }
 }
 
@@ -167,8 +122,7 @@ fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
         collector: Vec::with_capacity(256),
         template: Vec::with_capacity(1024),
         received: None,
-        held: None,
-        held_raw: Vec::with_capacity(4096),
+        held: Held::default(),
         asked: None,
         named: None,
         name: Vec::with_capacity(256),

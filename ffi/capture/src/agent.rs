@@ -103,7 +103,7 @@ pub struct Delivered(u16);
 
 impl Delivered {
     /// Whether this is the first time for this collector; it is not from now on.
-    fn first_time(&mut self, slot: u8) -> bool {
+    pub(crate) fn first_time(&mut self, slot: u8) -> bool {
         let bit = 1 << (slot % u16::BITS as u8);
         let first = self.0 & bit == 0;
         self.0 |= bit;
