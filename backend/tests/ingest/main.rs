@@ -38,6 +38,38 @@ async fn datagrams_are_found_and_garbage_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_long_a_cut_message_was_and_which_call_a_line_is_about_are_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pipeline = Pipeline::start(dir.path(), sqlite(dir.path()).await, 8 << 20).await;
+    let mut stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
+    let whole = packet(0);
+    let cut = hep::Packet { full_length: Some(90_500), ..hep::decode(&whole).expect("a packet") };
+    let line = hep::Packet {
+        protocol_type: Some(100),
+        payload: hep::Payload::Plain(b"a line"),
+        call_id: Some(b"0@host"),
+        ..hep::decode(&whole).expect("a packet")
+    };
+    // SIP says itself which call it belongs to.
+    let liar = hep::Packet { call_id: Some(b"another"), ..hep::decode(&whole).expect("a packet") };
+    let mut octets = Vec::new();
+    for packet in [cut, line, liar] {
+        hep::encode(&packet, &mut octets).expect("a packet");
+    }
+    stream.write_all(&octets).await.expect("written");
+    until("3 messages", async || pipeline.stored().await == 3).await;
+    let page = Page { limit: 9, cursor: None };
+    let found = pipeline.search.messages(&Filter::default(), &page).await.expect("found").items;
+    let mut kept: Vec<_> = found
+        .iter()
+        .map(|m| (m.captured.protocol_type, m.captured.full_length, m.captured.call_id.as_deref()))
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [(1, None, None), (1, Some(90_500), None), (100, None, Some("0@host"))]);
+    pipeline.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_framed_wherever_it_is_cut_and_closed_where_it_is_not_hep() {
     let dir = tempfile::tempdir().expect("a folder");
     let pipeline = Pipeline::start(dir.path(), sqlite(dir.path()).await, 8 << 20).await;
