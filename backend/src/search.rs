@@ -5,6 +5,7 @@
 //! (`partial`) and gives a cursor from which it can go on.
 
 mod cursor;
+mod duplicates;
 mod events;
 pub mod filter;
 pub mod scope;
@@ -22,6 +23,7 @@ use crate::store::slice::MAX_SPAN_US;
 use crate::store::{Key, Store, StoreError, StoredSlice, Walk};
 
 use cursor::{CallCursor, MessageCursor};
+use duplicates::Seen;
 use filter::Filter;
 use scope::Scope;
 pub use session::Session;
@@ -125,15 +127,25 @@ impl Search {
         }
         let deadline = Instant::now() + TIME_LIMIT;
         let mut found: Vec<Message> = Vec::new();
+        // What was listed with the cursor's time: a duplicate of it may be still to come.
+        let mut listed: Vec<Message> = Vec::new();
         let mut partial = false;
         loop {
             let step = self.step(&mut walk).await?;
             partial |= step.damaged;
-            let messages = step.slices.into_iter().flat_map(|slice| slice.messages);
-            found.extend(
-                messages.filter(|m| before.is_none_or(|b| m.order() < b.order()) && filter.accepts(m)),
-            );
+            for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
+                if filter.accepts(&message) {
+                    match before {
+                        Some(before) if message.captured_at_us() > before.captured_at_us => {}
+                        Some(before) if message.order() >= before.order() => listed.push(message),
+                        _ => found.push(message),
+                    }
+                }
+            }
             found.sort_unstable_by_key(|m| std::cmp::Reverse(m.order()));
+            let mut seen = Seen::default();
+            seen.extend(&listed);
+            found.retain(|m| seen.is_new(m));
             found.truncate(page.limit + 1);
             let Some((first_us, _)) = step.next else { break };
             // Whatever the rest of the walk brings is not newer than this.
@@ -326,6 +338,8 @@ fn walk_of(window: Window) -> Walk {
 fn join(call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
     let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
     messages.sort_unstable_by_key(Message::order);
+    let mut seen = Seen::default();
+    messages.retain(|m| seen.is_new(m));
     Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
 }
 

@@ -115,7 +115,7 @@ impl fmt::Display for MessageId {
 }
 
 /// A message as it was captured: what the store keeps. Everything else is read out of `raw`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Captured {
     /// When the agent saw it, µs since the epoch.
     pub captured_at_us: i64,

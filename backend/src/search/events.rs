@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::duplicates::Seen;
 use super::{Search, SearchError, Window, walk_of};
 use crate::call::message::{Message, MessageId};
 use crate::call::{Call, event};
@@ -48,6 +49,7 @@ impl Search {
                 }
             }
         }
-        Ok((found.into_values().collect(), more))
+        let mut seen = Seen::default();
+        Ok((found.into_values().filter(|m| seen.is_new(m)).collect(), more))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use super::duplicates::Seen;
 use super::filter::Filter;
 use super::{Search, SearchError, Window};
 use crate::call::message::Message;
@@ -58,11 +59,12 @@ impl Search {
             responses: BTreeMap::new(),
         };
         let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
+        let mut seen = Seen::default();
         let mut walk = self.walk_for(&filter);
         loop {
             let step = self.step(&mut walk).await?;
             for mut message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-                if !filter.accepts(&message) {
+                if !filter.accepts(&message) || !seen.is_new(&message) {
                     continue;
                 }
                 let counter =
@@ -76,9 +78,8 @@ impl Search {
                     calls.entry(call_id).or_default().push(message);
                 }
             }
-            if step.next.is_none() {
-                break;
-            }
+            let Some((first_us, _)) = step.next else { break };
+            seen.reached(first_us);
         }
         for (call_id, mut messages) in calls {
             messages.sort_unstable_by_key(Message::order);

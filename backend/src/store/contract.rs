@@ -97,6 +97,7 @@ contract!(
     events_are_shown_in_the_calls_they_name_and_in_no_others,
     events_are_found_by_their_hep_fields_and_their_json,
     a_scope_never_shows_an_event,
+    what_two_backends_stored_is_shown_once,
 );
 
 /// A message that is easy to vary.
@@ -407,6 +408,43 @@ async fn a_session_counts_all_its_calls_and_no_others(store: &Arc<dyn Store>) {
     assert_eq!(session.outcomes.into_iter().collect::<Vec<_>>(), [("answered", 15), ("busy", 5)]);
     assert_eq!(session.responses.into_iter().collect::<Vec<_>>(), [(200, 15), (486, 5)]);
     assert!(search.session("nobody's", Window::default()).await.expect("no error").is_none());
+}
+
+async fn what_two_backends_stored_is_shown_once(store: &Arc<dyn Store>) {
+    // The same time for all of a call, so that only what was captured tells messages apart.
+    let calls = ["a@host", "b@host", "c@host"];
+    let traffic = || {
+        let invite = |call| Draft { at_us: 7, call, session: Some("s"), ..Draft::default() };
+        let both = |call| [invite(call).message(), invite(call).reply(7, "SIP/2.0 200 OK").message()];
+        calls.into_iter().flat_map(both).collect::<Vec<_>>()
+    };
+    write(store, 1, traffic()).await;
+    write(store, 2, traffic()).await;
+    let mut retransmitted = traffic();
+    retransmitted.truncate(1);
+    retransmitted[0].captured.captured_at_us += 1;
+    write(store, 3, retransmitted).await;
+
+    let search = Search::new(Arc::clone(store), Arc::default());
+    for limit in 1..8 {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let list = search.messages(&Filter::default(), &page(limit, cursor)).await.expect("found");
+            found.extend(list.items.into_iter().map(|m| m.captured));
+            cursor = list.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 7, "{limit} a page");
+        assert!((1..7).all(|n| !found[..n].contains(&found[n])));
+    }
+    let call = search.call("a@host", None, Window::default()).await.expect("found").expect("the call");
+    assert_eq!(call.messages.len(), 3);
+    let listed = search.calls(&Filter::default(), &page(10, None)).await.expect("found").items;
+    assert_eq!(listed.iter().map(|call| call.messages.len()).sum::<usize>(), 7);
+    let session = search.session("s", Window::default()).await.expect("found").expect("the session");
+    assert_eq!((session.messages, session.calls), (7, 3));
 }
 
 async fn malformed_and_other_payloads_are_kept_and_found(store: &Arc<dyn Store>) {

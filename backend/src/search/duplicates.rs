@@ -1,0 +1,89 @@
+//! The same message twice. Two backends that were fed the same traffic, or a backend that took over from another, store
+//! it each on its own; it is shown and counted once.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use crate::call::message::{Captured, Message};
+use crate::store::slice::MAX_SPAN_US;
+
+/// After so many messages what cannot come again is forgotten.
+const LOOK_AFTER: usize = 64 * 1024;
+
+/// What has been seen: a time of capture, and the hash of all that was captured. The hash has a key of its own in each
+/// search, so nobody can make two messages that share one.
+#[derive(Default)]
+pub struct Seen {
+    hasher: RandomState,
+    captured: HashSet<(i64, u64)>,
+    look_at: usize,
+}
+
+impl Seen {
+    /// Whether a message was not seen before; from now on it is.
+    pub fn is_new(&mut self, message: &Message) -> bool {
+        let Message { captured, .. } = message;
+        self.captured.insert((captured.captured_at_us, self.hash(captured)))
+    }
+
+    /// These are seen from now on.
+    pub fn extend<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
+        for message in messages {
+            self.is_new(message);
+        }
+    }
+
+    /// Tells that a walk has come to the slice whose first message is of this time: what is captured long after it
+    /// cannot come again, and is forgotten now and then.
+    pub fn reached(&mut self, first_us: i64) {
+        if self.captured.len() < self.look_at.max(LOOK_AFTER) {
+            return;
+        }
+        let newest_us = first_us.saturating_add(MAX_SPAN_US);
+        self.captured.retain(|(captured_at_us, _)| *captured_at_us <= newest_us);
+        self.look_at = self.captured.len() * 2;
+    }
+
+    fn hash(&self, captured: &Captured) -> u64 {
+        self.hasher.hash_one(captured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::sample::{answered, call};
+
+    #[test]
+    fn a_message_is_new_once_and_each_difference_makes_another() {
+        let messages = call(&answered()).messages;
+        let first = &messages[0];
+        let mut seen = Seen::default();
+        assert!(messages.iter().all(|m| seen.is_new(m)));
+        let mut copy = first.clone();
+        copy.id.slice += 1;
+        assert!(!seen.is_new(&copy), "the place in the store does not count");
+        copy.captured.agent_id += 1;
+        assert!(seen.is_new(&copy));
+        copy.captured.captured_at_us += 1;
+        assert!(seen.is_new(&copy));
+    }
+
+    #[test]
+    fn what_a_walk_has_left_behind_is_forgotten_and_the_rest_is_not() {
+        let mut message = call(&answered()).messages.remove(0);
+        let mut seen = Seen::default();
+        let newest_us = message.captured.captured_at_us;
+        let mut at = |seen: &mut Seen, before_us: i64| {
+            message.captured.captured_at_us = newest_us - before_us;
+            seen.is_new(&message)
+        };
+        for n in 0..100_000 {
+            assert!(at(&mut seen, n * 100));
+            seen.reached(newest_us - n * 100);
+        }
+        assert!(seen.captured.len() < LOOK_AFTER + 1, "{}", seen.captured.len());
+        assert!(!at(&mut seen, 99_999 * 100 - MAX_SPAN_US / 2));
+    }
+}
