@@ -9,6 +9,7 @@
 mod contract;
 pub mod key;
 pub mod postgres;
+pub mod postings;
 pub mod retention;
 pub mod slice;
 pub mod sqlite;

@@ -18,6 +18,9 @@ pub enum Key {
 }
 
 impl Key {
+    /// What every slice is found by.
+    pub const EVERYTHING: Self = Self::Other(0);
+
     /// The key of a Call-ID.
     #[must_use]
     pub fn call(call_id: &str) -> Self {

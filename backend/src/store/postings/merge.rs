@@ -1,0 +1,86 @@
+//! One segment out of several.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::page::{Builder, decode};
+use super::{Page, PageError, Posting};
+
+/// Merges segments, page by page: in memory are one page of each and the one in the making.
+#[derive(Debug)]
+pub struct Merger {
+    builder: Builder,
+    inputs: Vec<std::vec::IntoIter<Posting>>,
+    /// The next posting of each input that has one at hand.
+    heads: BinaryHeap<Reverse<(Posting, usize)>>,
+    /// Inputs whose next page is needed.
+    hungry: Vec<usize>,
+    last: Option<Posting>,
+}
+
+/// What a merger does next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Merged {
+    /// It needs the next page of this input ([`Merger::feed`]).
+    Needs(usize),
+    /// The next page of the segment that it makes.
+    Page(Page),
+    /// That was all.
+    End,
+}
+
+impl Merger {
+    /// Merges so many segments.
+    #[must_use]
+    pub fn new(inputs: usize) -> Self {
+        Self {
+            builder: Builder::default(),
+            inputs: std::iter::repeat_with(|| Vec::new().into_iter()).take(inputs).collect(),
+            heads: BinaryHeap::new(),
+            hungry: (0..inputs).collect(),
+            last: None,
+        }
+    }
+
+    /// Goes on.
+    pub fn step(&mut self) -> Merged {
+        loop {
+            if let Some(input) = self.hungry.last() {
+                return Merged::Needs(*input);
+            }
+            let Some(Reverse((posting, input))) = self.heads.pop() else {
+                return self.builder.finish().map_or(Merged::End, Merged::Page);
+            };
+            self.advance(input);
+            // A posting stands in one segment only; should it stand in two, it is still found once.
+            if self.last.replace(posting) != Some(posting)
+                && let Some(page) = self.builder.push(posting)
+            {
+                return Merged::Page(page);
+            }
+        }
+    }
+
+    /// Takes the next page of the input that [`Merged::Needs`] named last; `None` at its end.
+    ///
+    /// # Errors
+    /// When the page is damaged; the merging cannot go on then.
+    pub fn feed(&mut self, input: usize, page: Option<&Page>) -> Result<(), PageError> {
+        let postings = page.map(|page| decode(page.first, &page.data)).transpose()?;
+        self.hungry.retain(|hungry| *hungry != input);
+        if let Some(postings) = postings
+            && let Some(place) = self.inputs.get_mut(input)
+        {
+            *place = postings.into_iter();
+            self.advance(input);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, input: usize) {
+        match self.inputs.get_mut(input).and_then(Iterator::next) {
+            Some(posting) => self.heads.push(Reverse((posting, input))),
+            None => self.hungry.push(input),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::page::decode;
+use super::*;
+use crate::store::Walk;
+
+/// 2026-01-01T00:00:00Z.
+const START_US: i64 = 1_767_225_600_000_000;
+
+/// What a bucket would keep.
+#[derive(Clone, Debug)]
+struct Row {
+    first_us: i64,
+    keys: Vec<Key>,
+}
+
+fn key(n: u64) -> Key {
+    Key::from_user(&n.to_string())
+}
+
+fn make(rows: &[(u32, &Row)]) -> Vec<Page> {
+    segment(rows.iter().map(|(row, r)| (*row, r.first_us, r.keys.as_slice())))
+}
+
+fn read(pages: &[Page]) -> Vec<Posting> {
+    pages.iter().flat_map(|page| decode(page.first, &page.data).expect("a sound page")).collect()
+}
+
+/// What a store answers.
+fn lookup(pages: &[Page], at: Posting) -> Option<&Page> {
+    pages.iter().rev().find(|page| page.first <= at)
+}
+
+/// Walks over segments of buckets as a store would, and tells how many pages it read.
+fn walk(segments: &[(u32, Vec<Page>)], walk: &Walk) -> (Vec<(i64, i64)>, usize) {
+    let mut walker = Walker::new(walk);
+    for (place, (bucket, pages)) in segments.iter().enumerate() {
+        let rows = read(pages);
+        walker.add(Source {
+            segment: place,
+            base: i64::from(*bucket) << 32,
+            oldest_us: rows.iter().map(|p| p.first_us()).min().unwrap_or(i64::MIN),
+            newest_us: rows.iter().map(|p| p.first_us()).max().unwrap_or(i64::MAX),
+        });
+    }
+    let (mut found, mut fetched) = (Vec::new(), 0);
+    while found.len() < walk.limit as usize {
+        match walker.step() {
+            Next::Slice { first_us, id, .. } => found.push((first_us, id)),
+            Next::End => break,
+            Next::Pages => {
+                let wanted = walker.wanted();
+                assert!(!wanted.is_empty(), "a walk that does not go on");
+                for wanted in wanted {
+                    let page = lookup(&segments[wanted.segment].1, wanted.at);
+                    fetched += 1;
+                    walker.feed(wanted.source, page.map(|p| (p.first, p.data.as_slice()))).expect("sound");
+                }
+            }
+        }
+    }
+    (found, fetched)
+}
+
+fn merged(segments: &[Vec<Page>]) -> Vec<Page> {
+    let mut merger = Merger::new(segments.len());
+    let mut next = vec![0; segments.len()];
+    let mut made = Vec::new();
+    loop {
+        match merger.step() {
+            Merged::Page(page) => made.push(page),
+            Merged::End => return made,
+            Merged::Needs(input) => {
+                merger.feed(input, segments[input].get(next[input])).expect("sound");
+                next[input] += 1;
+            }
+        }
+    }
+}
+
+/// Times that are close together, equal, far apart, and beyond what can be kept.
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        8 => (0..5_000_i64).prop_map(|n| START_US + n),
+        4 => (0..3_600_000_000_i64).prop_map(|n| START_US + n),
+        1 => -TIME_BIAS..TIME_BIAS,
+    ]
+}
+
+/// Rows with a few hot keys and many rare ones.
+fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+    let keys = prop::collection::vec(prop_oneof![0..4_u64, 0..100_000_u64], 0..8);
+    let row = (time(), keys)
+        .prop_map(|(first_us, keys)| Row { first_us, keys: keys.into_iter().map(key).collect() });
+    prop::collection::vec(row, 0..most)
+}
+
+/// A bucket of several flushes.
+fn flushes(rows: &[Row], of: usize) -> Vec<Vec<Page>> {
+    let numbered: Vec<_> = (1..).zip(rows).collect();
+    numbered.chunks(of.max(1)).map(make).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn pages_hold_what_was_put_in_and_keep_to_their_bounds(rows in rows(1200)) {
+        let numbered: Vec<_> = (0..).zip(&rows).collect();
+        let pages = make(&numbered);
+        let expected: BTreeSet<_> = numbered
+            .iter()
+            .flat_map(|(row, r)| r.keys.iter().chain([&Key::EVERYTHING]).map(|k| Posting::new(*k, r.first_us, *row)))
+            .collect();
+        prop_assert_eq!(read(&pages), expected.into_iter().collect::<Vec<_>>());
+        for page in &pages {
+            prop_assert!(page.data.len() <= 1024);
+            prop_assert_eq!(Posting::from_octets(page.first.to_octets()), page.first);
+        }
+        prop_assert!(pages.windows(2).all(|w| w[0].first.to_octets() < w[1].first.to_octets()));
+    }
+
+    #[test]
+    fn segments_merged_are_as_if_made_at_once(rows in rows(900), of in 1..300_usize) {
+        let numbered: Vec<_> = (1..).zip(&rows).collect();
+        prop_assert_eq!(merged(&flushes(&rows, of)), make(&numbered));
+    }
+
+    #[test]
+    fn a_walk_brings_what_a_naive_search_finds(
+        rows in rows(700),
+        of in 1..200_usize,
+        buckets in 1..4_u32,
+        wanted in prop_oneof![0..5_u64, 0..100_000_u64],
+        bounds in (prop::option::of(time()), prop::option::of(time())),
+        limit in 1..400_u32,
+    ) {
+        let mut by_bucket: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
+        for (n, row) in (0..).zip(&rows) {
+            by_bucket.entry(n % buckets).or_default().push(row.clone());
+        }
+        let segments: Vec<_> = by_bucket
+            .iter()
+            .flat_map(|(bucket, rows)| flushes(rows, of).into_iter().map(|pages| (*bucket, pages)))
+            .collect();
+        let key = (wanted != 4).then(|| key(wanted));
+        let mut expected: Vec<(i64, i64)> = by_bucket
+            .iter()
+            .flat_map(|(bucket, rows)| (1..).zip(rows).map(move |(row, r)| (i64::from(*bucket) << 32 | row, r)))
+            .filter(|(_, r)| key.is_none_or(|key| r.keys.contains(&key)))
+            .filter(|(_, r)| bounds.0.is_none_or(|t| r.first_us >= t) && bounds.1.is_none_or(|t| r.first_us <= t))
+            .map(|(id, r)| (r.first_us, id))
+            .collect();
+        expected.sort_unstable_by(|a, b| b.cmp(a));
+        // In steps, each from where the one before stopped.
+        let mut found = Vec::new();
+        let mut step = Walk { key, first_since_us: bounds.0, first_until_us: bounds.1, after: None, limit };
+        loop {
+            let (slices, _) = walk(&segments, &step);
+            step.after = slices.last().copied().or(step.after);
+            let more = slices.len() == limit as usize;
+            found.extend(slices);
+            if !more {
+                break;
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_damaged_page_is_an_error_and_no_panic(rows in rows(60), at in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        let numbered: Vec<_> = (1..).zip(&rows).collect();
+        for page in make(&numbered) {
+            let mut data = page.data.clone();
+            data[at.index(page.data.len())] ^= 1 << bit;
+            prop_assert!(decode(page.first, &data).is_err());
+            prop_assert!(decode(page.first, &page.data[..at.index(page.data.len())]).is_err());
+            // Another's data.
+            prop_assert!(decode(page.first.before(), &page.data).is_err());
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_a_page_with_a_right_checksum_does_no_harm(
+        first in any::<u128>(), mut data in prop::collection::vec(any::<u8>(), 0..200), counts in any::<(u16, u16)>(),
+    ) {
+        let first = Posting(first);
+        if data.len() > 14 {
+            data[4] = 1;
+            data[5..7].copy_from_slice(&(counts.0 % 40).to_le_bytes());
+            data[7..9].copy_from_slice(&(counts.1 % 60).to_le_bytes());
+            for width in &mut data[9..14] {
+                *width %= 9;
+            }
+        }
+        if data.len() >= 4 {
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&first.to_octets()), &data[4..]);
+            data[..4].copy_from_slice(&crc.to_le_bytes());
+        }
+        if let Ok(postings) = decode(first, &data) {
+            prop_assert!(postings.len() <= MAX_POSTINGS);
+        }
+    }
+}
+
+#[test]
+fn octets_order_as_postings_do() {
+    let postings = [
+        Posting::new(Key::EVERYTHING, i64::MIN, 0),
+        Posting::new(Key::EVERYTHING, -1, u32::MAX),
+        Posting::new(Key::EVERYTHING, 0, 0),
+        Posting::new(Key::EVERYTHING, START_US, 7),
+        Posting::new(Key::EVERYTHING, START_US, u32::MAX),
+        Posting::new(Key::EVERYTHING, i64::MAX, 1),
+    ];
+    assert!(postings.windows(2).all(|w| w[0] < w[1] && w[0].to_octets() < w[1].to_octets()));
+    assert_eq!((postings[3].first_us(), postings[3].row()), (START_US, 7));
+    assert_eq!(postings[1].first_us(), -1);
+}
+
+/// An hour of traffic: 400 slices a second, one host in all of them, and each with a user of its own.
+fn an_hour_of_a_hot_key() -> Vec<Row> {
+    let row =
+        |n: u64| Row { first_us: START_US + n.cast_signed() * 2_500, keys: vec![key(1), key(1_000_000 + n)] };
+    (0..100_000).map(row).collect()
+}
+
+#[test]
+fn a_walk_on_a_hot_key_reads_only_the_pages_it_needs() {
+    let rows = an_hour_of_a_hot_key();
+    let numbered: Vec<_> = (1..).zip(&rows).collect();
+    let pages = make(&numbered);
+    assert!(pages.len() > 500);
+    let segments = [(0, pages)];
+    for key in [None, Some(key(1))] {
+        let middle =
+            Walk { key, first_until_us: Some(START_US + 125_000_000), limit: 200, ..Walk::default() };
+        let (found, fetched) = walk(&segments, &middle);
+        assert_eq!(found.first(), Some(&(START_US + 125_000_000, 50_001)));
+        assert_eq!(found.len(), 200);
+        assert!(fetched <= 3, "{fetched} pages");
+    }
+    let rare = Walk { key: Some(key(1_000_777)), limit: 200, ..Walk::default() };
+    assert_eq!(walk(&segments, &rare), (vec![(START_US + 777 * 2_500, 778)], 1));
+}
+
+#[test]
+fn buckets_that_are_older_than_what_is_found_are_not_read() {
+    let rows = an_hour_of_a_hot_key();
+    let numbered: Vec<_> = (1..).zip(&rows).collect();
+    let segments: Vec<_> = (0..).zip(numbered.chunks(1_000).map(make)).collect();
+    let newest = Walk { key: Some(key(1)), limit: 100, ..Walk::default() };
+    let (found, fetched) = walk(&segments, &newest);
+    assert_eq!(found.len(), 100);
+    assert!(fetched <= 10, "{fetched} pages of {} segments", segments.len());
+    let outside = Walk { first_since_us: Some(START_US + 1_000_000_000), ..newest };
+    assert_eq!(walk(&segments, &outside), (Vec::new(), 0));
+}
+
+#[test]
+fn a_posting_takes_few_octets() {
+    let rows = an_hour_of_a_hot_key();
+    let numbered: Vec<_> = (1..).zip(&rows).collect();
+    let pages = make(&numbered);
+    let octets: usize = pages.iter().map(|page| page.data.len() + 16).sum();
+    // Three postings a slice, two of them of hot keys.
+    assert!(octets < 100_000 * 16, "{octets}");
+}
+
+#[test]
+fn ten_segments_of_a_level_are_merged_and_what_waits_below_goes_along() {
+    let mut live: Vec<Segment> = Vec::new();
+    let mut most = 0;
+    for number in 0..3600 {
+        live.push(Segment { number, level: 0 });
+        while let Some((merged, level)) = due(&live) {
+            live.retain(|s| !merged.contains(s));
+            live.push(Segment { number, level });
+        }
+        most = most.max(live.len());
+    }
+    assert!(most <= 36, "{most} segments");
+    assert!(due(&live).is_none());
+    let waiting: Vec<_> = (0..12).map(|number| Segment { number, level: u8::from(number < 10) }).collect();
+    let (merged, level) = due(&waiting).expect("due");
+    assert_eq!((merged.len(), level), (12, 2));
+}

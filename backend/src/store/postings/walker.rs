@@ -1,0 +1,183 @@
+//! The postings of a key, newest first, out of many segments.
+
+use std::collections::BinaryHeap;
+
+use super::page::decode;
+use super::{PageError, Posting};
+use crate::store::{Key, Walk};
+
+/// How many pages are asked for at once to begin with; with each further round twice as many.
+const AT_ONCE: usize = 8;
+
+/// A segment that a walk goes over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Source<S> {
+    /// What the store knows it by.
+    pub segment: S,
+    /// What its rows are counted from in the ids of slices: the number of its bucket, in the high bits.
+    pub base: i64,
+    /// No slice in it is older, µs since the epoch; `i64::MIN` where nothing is known.
+    pub oldest_us: i64,
+    /// No slice in it is younger, µs since the epoch; `i64::MAX` where nothing is known.
+    pub newest_us: i64,
+}
+
+/// A page that a walk needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wanted<S> {
+    /// What to say to [`Walker::feed`].
+    pub source: usize,
+    /// The segment.
+    pub segment: S,
+    /// The page with the greatest first posting that is not above this.
+    pub at: Posting,
+}
+
+/// What a walk comes to next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next<S> {
+    /// A slice.
+    Slice {
+        /// The segment that it was found in.
+        segment: S,
+        /// Time of its first message, µs since the epoch.
+        first_us: i64,
+        /// Its id.
+        id: i64,
+    },
+    /// Nothing before it has further pages ([`Walker::wanted`]).
+    Pages,
+    /// Nothing more.
+    End,
+}
+
+/// Walks the slices of a key in the order of [`Walk`]: `(first_us, id)`, descending. The limit is the caller's.
+#[derive(Debug)]
+pub struct Walker<S> {
+    key: Key,
+    since_us: i64,
+    until_us: i64,
+    after: (i64, i64),
+    sources: Vec<Open<S>>,
+    /// What comes next of each source that may still bring something.
+    heads: BinaryHeap<Head>,
+    /// Sources whose pages were asked for.
+    asked: Vec<usize>,
+    at_once: usize,
+}
+
+#[derive(Debug)]
+struct Open<S> {
+    source: Source<S>,
+    /// What was read and not told yet, oldest first.
+    postings: Vec<Posting>,
+    /// Where further pages are; `None` where there are none.
+    further: Option<Posting>,
+}
+
+/// The place of the next posting of a source, or a bound on it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Head {
+    first_us: i64,
+    id: i64,
+    is_bound: bool,
+    source: usize,
+}
+
+impl<S: Copy> Walker<S> {
+    /// Walks over no segment yet.
+    #[must_use]
+    pub fn new(walk: &Walk) -> Self {
+        Self {
+            key: walk.key.unwrap_or(Key::EVERYTHING),
+            since_us: walk.first_since_us.unwrap_or(i64::MIN),
+            until_us: walk.first_until_us.unwrap_or(i64::MAX),
+            after: walk.after.unwrap_or((i64::MAX, i64::MAX)),
+            sources: Vec::new(),
+            heads: BinaryHeap::new(),
+            asked: Vec::new(),
+            at_once: AT_ONCE,
+        }
+    }
+
+    /// Takes a segment along. All are added before the first step.
+    pub fn add(&mut self, source: Source<S>) {
+        let (after_us, after_id) = self.after;
+        // Slices of this source that come after that place: of the same time those with a lower id.
+        let (until_us, row) = match after_id.checked_sub(source.base) {
+            Some(row) if row > 0 => (after_us, u32::try_from(row - 1).unwrap_or(u32::MAX)),
+            _ => (after_us.saturating_sub(1), u32::MAX),
+        };
+        let newest_us = source.newest_us.min(self.until_us);
+        let (until_us, row) = if until_us <= newest_us { (until_us, row) } else { (newest_us, u32::MAX) };
+        if until_us < self.since_us.max(source.oldest_us) {
+            return;
+        }
+        let further = Some(Posting::new(self.key, until_us, row));
+        self.sources.push(Open { source, postings: Vec::new(), further });
+        self.rank(self.sources.len() - 1);
+    }
+
+    /// The next slice, as far as it is known.
+    pub fn step(&mut self) -> Next<S> {
+        let Some(head) = self.heads.peek().copied() else {
+            return if self.asked.is_empty() { Next::End } else { Next::Pages };
+        };
+        if head.is_bound || !self.asked.is_empty() {
+            return Next::Pages;
+        }
+        self.heads.pop();
+        let open = &mut self.sources[head.source];
+        open.postings.pop();
+        let segment = open.source.segment;
+        self.rank(head.source);
+        Next::Slice { segment, first_us: head.first_us, id: head.id }
+    }
+
+    /// The pages that are needed for the next step, at least one where [`Next::Pages`] was told. Each must be fed.
+    pub fn wanted(&mut self) -> Vec<Wanted<S>> {
+        while self.asked.len() < self.at_once
+            && let Some(head) = self.heads.peek().filter(|head| head.is_bound)
+        {
+            self.asked.push(head.source);
+            self.heads.pop();
+        }
+        self.at_once = self.at_once.saturating_mul(2);
+        let wanted = |source: &usize| {
+            let open = &self.sources[*source];
+            open.further.map(|at| Wanted { source: *source, segment: open.source.segment, at })
+        };
+        self.asked.iter().filter_map(wanted).collect()
+    }
+
+    /// Takes a page that was wanted: its first posting and its data; `None` where the segment has none there.
+    ///
+    /// # Errors
+    /// When it is damaged; the walk can go on without that segment.
+    pub fn feed(&mut self, source: usize, page: Option<(Posting, &[u8])>) -> Result<(), PageError> {
+        self.asked.retain(|asked| *asked != source);
+        let Some(open) = self.sources.get_mut(source) else { return Ok(()) };
+        let Some(at) = open.further.take() else { return Ok(()) };
+        let Some((first, data)) = page else { return Ok(()) };
+        let mut postings = decode(first, data)?;
+        let oldest = Posting::new(self.key, self.since_us, 0);
+        postings.retain(|posting| (oldest..=at).contains(posting));
+        open.postings = postings;
+        // A page that begins with the key, and young enough: the one before it may end with the key.
+        open.further = Some(first.before()).filter(|further| *further >= oldest && first <= at);
+        self.rank(source);
+        Ok(())
+    }
+
+    fn rank(&mut self, source: usize) {
+        let open = &self.sources[source];
+        let place = |posting: Posting, is_bound| Head {
+            first_us: posting.first_us(),
+            id: open.source.base + i64::from(posting.row()),
+            is_bound,
+            source,
+        };
+        let next = open.postings.last().map(|posting| place(*posting, false));
+        self.heads.extend(next.or_else(|| open.further.map(|further| place(further, true))));
+    }
+}
