@@ -20,7 +20,7 @@ use crate::call::event::EventPaths;
 use crate::call::message::{Message, MessageId};
 use crate::call::summary::Summary;
 use crate::store::slice::MAX_SPAN_US;
-use crate::store::{Key, Store, StoreError, StoredSlice, Walk};
+use crate::store::{Key, Store, StoreError, StoredSlice, Walk, Walked};
 
 use cursor::{CallCursor, MessageCursor};
 use duplicates::Seen;
@@ -54,7 +54,7 @@ pub struct Listing<T> {
     /// Where the next page starts; `None` at the end.
     pub next_cursor: Option<String>,
     /// Whether something that belongs here may be missing: the time limit was reached, or a part of the store is
-    /// damaged.
+    /// away or damaged.
     pub partial: bool,
 }
 
@@ -89,7 +89,8 @@ pub struct Search {
 /// Slices as a walk brought them, read.
 struct Step {
     slices: Vec<ReadSlice>,
-    damaged: bool,
+    /// Whether something may be missing.
+    partial: bool,
     /// Where the next step goes on; `None` at the end of the walk.
     next: Option<(i64, i64)>,
 }
@@ -132,7 +133,7 @@ impl Search {
         let mut partial = false;
         loop {
             let step = self.step(&mut walk).await?;
-            partial |= step.damaged;
+            partial |= step.partial;
             for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
                 if filter.accepts(&message) {
                     match before {
@@ -184,7 +185,7 @@ impl Search {
         let mut last_place = None;
         loop {
             let step = self.step(&mut walk).await?;
-            partial |= step.damaged;
+            partial |= step.partial;
             for slice in &step.slices {
                 if found.len() == page.limit {
                     let next_cursor = last_place.map(|place| CallCursor { place }.encode());
@@ -252,6 +253,7 @@ impl Search {
         window: Window,
     ) -> Result<Option<Call>, SearchError> {
         let mut call = join(call_id, self.slices_of_call(call_id).await?);
+        let missing = call.partial;
         let filter = Filter {
             correlation_id: correlation_id.map(str::to_owned),
             since_us: window.since_us,
@@ -260,7 +262,7 @@ impl Search {
         };
         call.messages.retain(|m| filter.accepts(m));
         if call.messages.is_empty() {
-            return Ok(None);
+            return if missing { Err(nowhere_else()) } else { Ok(None) };
         }
         let (mut events, more) = self.events_of(&call).await?;
         events.retain(|m| filter.accepts(m));
@@ -277,7 +279,7 @@ impl Search {
         let mut partial = false;
         loop {
             let step = self.step(&mut walk).await?;
-            partial |= step.damaged;
+            partial |= step.partial;
             for mut slice in step.slices {
                 slice.messages.retain(|m| m.sip.call_id.as_deref() == Some(call_id));
                 count += slice.messages.len();
@@ -295,11 +297,11 @@ impl Search {
     /// Takes the next slices of a walk and moves it on. The one place where messages come from: what the scope does
     /// not allow ends here.
     async fn step(&self, walk: &mut Walk) -> Result<Step, SearchError> {
-        let stored = self.store.walk(walk).await?;
+        let Walked { slices: stored, partial } = self.store.walk(walk).await?;
         let full = stored.len() >= walk.limit as usize;
         let next = stored.last().filter(|_| full).map(StoredSlice::place);
         walk.after = next.or(walk.after);
-        let mut step = Step { slices: Vec::with_capacity(stored.len()), damaged: false, next };
+        let mut step = Step { slices: Vec::with_capacity(stored.len()), partial, next };
         for slice in stored {
             match slice.messages() {
                 Ok(mut messages) => {
@@ -310,7 +312,7 @@ impl Search {
                 }
                 Err(error) => {
                     tracing::error!(slice.id, %error, "a damaged slice is left out");
-                    step.damaged = true;
+                    step.partial = true;
                 }
             }
         }
@@ -322,6 +324,11 @@ impl Search {
         let window = Window { since_us: filter.since_us, until_us: filter.until_us };
         Walk { key: filter.narrowest(&self.paths).0, ..walk_of(window) }
     }
+}
+
+/// What was asked for is not in the part of the store that can be read, but may be in another.
+fn nowhere_else() -> SearchError {
+    StoreError::Away("a part of it cannot be read, and the rest has nothing of this".into()).into()
 }
 
 /// The walk over all slices that may hold messages of this window.

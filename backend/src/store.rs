@@ -76,12 +76,30 @@ impl Walk {
     }
 }
 
+/// What a step of a walk brought.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Walked {
+    /// The slices, newest first; fewer than the walk's limit only at its end.
+    pub slices: Vec<StoredSlice>,
+    /// Whether slices may be missing, because a part of the store is away or damaged.
+    pub partial: bool,
+}
+
+impl From<Vec<StoredSlice>> for Walked {
+    fn from(slices: Vec<StoredSlice>) -> Self {
+        Self { slices, partial: false }
+    }
+}
+
 /// A store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or is away; the same call may succeed later.
     #[error("store is unavailable: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// So much of the store is away that the question cannot be answered; it may be later.
+    #[error("store is away: {0}")]
+    Away(String),
     /// A file of the store cannot be used.
     #[error("store file {path}: {message}")]
     File {
@@ -118,7 +136,7 @@ pub trait Store: Send + Sync {
     async fn write(&self, flush: &Flush) -> Result<(), StoreError>;
 
     /// The next slices of a walk.
-    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError>;
+    async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError>;
 
     /// What may go now.
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError>;

@@ -110,7 +110,7 @@ impl From<SearchError> for ApiError {
     fn from(error: SearchError) -> Self {
         match error {
             SearchError::Cursor => Self::BadRequest(error.to_string()),
-            SearchError::Store(StoreError::Unavailable(_)) => {
+            SearchError::Store(StoreError::Unavailable(_) | StoreError::Away(_)) => {
                 tracing::error!(%error, "a search failed");
                 Self::StoreUnavailable
             }

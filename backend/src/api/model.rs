@@ -25,7 +25,7 @@ pub struct Listing<T> {
     /// Where the next page starts; null at the end.
     pub next_cursor: Option<String>,
     /// Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
-    /// there), or a part of the store is damaged.
+    /// there), or a part of the store is away or damaged.
     pub partial: bool,
 }
 
@@ -171,7 +171,7 @@ pub struct Call {
     /// What it comes to.
     #[serde(flatten)]
     pub summary: CallSummary,
-    /// Whether it has more messages than could be read.
+    /// Whether it has more messages than could be read, or a part of the store is away or damaged.
     pub partial: bool,
     /// Its messages and events, oldest first.
     pub messages: Vec<Message>,
@@ -245,6 +245,8 @@ pub struct Session {
     /// Calls by final status.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub responses: BTreeMap<u16, u64>,
+    /// Whether something may be missing: a part of the store is away or damaged.
+    pub partial: bool,
 }
 
 /// A customer link to be made: for a call or for a session.
@@ -491,6 +493,7 @@ impl From<search::Session> for Session {
             last_seen: rfc3339(session.last_seen_us),
             outcomes: session.outcomes,
             responses: session.responses,
+            partial: session.partial,
         }
     }
 }

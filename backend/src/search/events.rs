@@ -37,7 +37,7 @@ impl Search {
             let most = found.len() + MAX_CALL_EVENTS;
             loop {
                 let step = self.step(&mut walk).await?;
-                more |= step.damaged;
+                more |= step.partial;
                 let events = step.slices.into_iter().flat_map(|slice| slice.messages);
                 found.extend(events.filter(|m| self.paths.ties(m, call)).map(|m| (m.order(), m)));
                 if found.len() > most {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::duplicates::Seen;
 use super::filter::Filter;
-use super::{Search, SearchError, Window};
+use super::{Search, SearchError, Window, nowhere_else};
 use crate::call::message::Message;
 use crate::call::summary::Summary;
 use crate::call::{Call, event};
@@ -30,6 +30,8 @@ pub struct Session {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// Calls by final status.
     pub responses: BTreeMap<u16, u64>,
+    /// Whether something may be missing: a part of the store is away or damaged.
+    pub partial: bool,
 }
 
 impl Search {
@@ -57,12 +59,14 @@ impl Search {
             last_seen_us: i64::MIN,
             outcomes: BTreeMap::new(),
             responses: BTreeMap::new(),
+            partial: false,
         };
         let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
         let mut seen = Seen::default();
         let mut walk = self.walk_for(&filter);
         loop {
             let step = self.step(&mut walk).await?;
+            session.partial |= step.partial;
             for mut message in step.slices.into_iter().flat_map(|slice| slice.messages) {
                 if !filter.accepts(&message) || !seen.is_new(&message) {
                     continue;
@@ -90,6 +94,10 @@ impl Search {
                 *session.responses.entry(status).or_default() += 1;
             }
         }
-        Ok((session.messages + session.events > 0).then_some(session))
+        match session.messages + session.events {
+            0 if session.partial => Err(nowhere_else()),
+            0 => Ok(None),
+            _ => Ok(Some(session)),
+        }
     }
 }

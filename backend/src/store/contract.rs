@@ -228,13 +228,14 @@ async fn walks_are_newest_first_and_go_on_where_they_stopped(store: &Arc<dyn Sto
         write(store, flush, messages.to_vec()).await;
     }
     for key in [None, Some(Key::from_user("alice")), Some(Key::call("b@host"))] {
-        let all = store.walk(&Walk { key, limit: 100, ..Walk::default() }).await.expect("a walk");
+        let all = store.walk(&Walk { key, limit: 100, ..Walk::default() }).await.expect("a walk").slices;
         assert_eq!(all.len(), if matches!(key, Some(Key::Call(_))) { 4 } else { 12 });
         assert!(all.windows(2).all(|w| (w[0].first_us, w[0].id) > (w[1].first_us, w[1].id)));
         let mut steps = Vec::new();
         let mut after = None;
         loop {
-            let step = store.walk(&Walk { key, after, limit: 1, ..Walk::default() }).await.expect("a step");
+            let step =
+                store.walk(&Walk { key, after, limit: 1, ..Walk::default() }).await.expect("a step").slices;
             let Some(slice) = step.into_iter().next() else { break };
             after = Some((slice.first_us, slice.id));
             steps.push(slice);
@@ -247,7 +248,7 @@ async fn walks_are_newest_first_and_go_on_where_they_stopped(store: &Arc<dyn Sto
         limit: 9,
         ..Walk::default()
     };
-    assert_eq!(store.walk(&bounded).await.expect("a walk").len(), 3);
+    assert_eq!(store.walk(&bounded).await.expect("a walk").slices.len(), 3);
 }
 
 async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {

@@ -4,10 +4,11 @@
 //! under its spool's name, and commits it with the slices that it covers.
 
 use async_trait::async_trait;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::retention::{Expired, Plan, Reason, Retention};
-use super::{Flush, Key, Store, StoreError, StoredSlice, Walk};
+use super::{Flush, Key, Store, StoreError, StoredSlice, Walk, Walked};
 use crate::spool::Position;
 
 const SCHEMA: i64 = 1;
@@ -136,7 +137,7 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
+    async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let (after_us, after_id) = walk.after.unwrap_or((i64::MAX, i64::MAX));
         let mut query = sqlx::query(walk.sql())
             .bind(walk.first_since_us.unwrap_or(i64::MIN))
@@ -148,11 +149,10 @@ impl Store for PostgresStore {
             query = query.bind(key.hash());
         }
         let rows = query.fetch_all(&self.pool).await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(StoredSlice { id: row.try_get(0)?, first_us: row.try_get(1)?, blob: row.try_get(2)? })
-            })
-            .collect()
+        let slice = |row: PgRow| -> Result<_, sqlx::Error> {
+            Ok(StoredSlice { id: row.try_get(0)?, first_us: row.try_get(1)?, blob: row.try_get(2)? })
+        };
+        Ok(rows.into_iter().map(slice).collect::<Result<Vec<_>, _>>()?.into())
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk};
+use super::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk, Walked};
 use crate::spool::Position;
 use bucket::Bucket;
 
@@ -114,7 +114,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
+    async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let limit = walk.limit as usize;
         let mut buckets: Vec<_> =
             self.buckets().into_iter().filter_map(|b| Some((b.newest_us()?, b))).collect();
@@ -132,7 +132,7 @@ impl Store for SqliteStore {
                 found.truncate(limit);
             }
         }
-        Ok(found)
+        Ok(found.into())
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {

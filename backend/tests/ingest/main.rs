@@ -12,7 +12,7 @@ use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk};
+use siplens_backend::store::{Flush, Plan, Retention, Store, StoreError, Walk, Walked};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -144,7 +144,7 @@ impl Store for Flaky {
         }
     }
 
-    async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
+    async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         self.store.walk(walk).await
     }
 

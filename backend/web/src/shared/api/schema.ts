@@ -348,7 +348,7 @@ export interface components {
             ladder: components["schemas"]["Ladder"];
             /** @description Its messages and events, oldest first. */
             messages: components["schemas"]["Message"][];
-            /** @description Whether it has more messages than could be read. */
+            /** @description Whether it has more messages than could be read, or a part of the store is away or damaged. */
             partial: boolean;
         };
         /** @description What a call comes to. */
@@ -576,7 +576,7 @@ export interface components {
             next_cursor?: string | null;
             /**
              * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
-             *     there), or a part of the store is damaged.
+             *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
         };
@@ -607,7 +607,7 @@ export interface components {
             next_cursor?: string | null;
             /**
              * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
-             *     there), or a part of the store is damaged.
+             *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
         };
@@ -695,7 +695,7 @@ export interface components {
             next_cursor?: string | null;
             /**
              * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
-             *     there), or a part of the store is damaged.
+             *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
         };
@@ -922,6 +922,8 @@ export interface components {
             outcomes: {
                 [key: string]: number;
             };
+            /** @description Whether something may be missing: a part of the store is away or damaged. */
+            partial: boolean;
             /** @description Calls by final status. */
             responses: {
                 [key: string]: number;

@@ -113,7 +113,7 @@ export function CallView(props: CallViewProps): JSX.Element {
       <Facts call={props.call} sessionHref={props.sessionHref} />
       <Show when={props.call.partial}>
         <p class="notice notice-warn rounded" role="status">
-          This call has more messages than could be read. What is shown is right, but not all of it.
+          Not all of this call could be read. What is shown is right, but there may be more.
         </p>
       </Show>
 

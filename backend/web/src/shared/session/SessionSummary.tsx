@@ -54,6 +54,11 @@ export function SessionSummary(props: { session: Session }): JSX.Element {
           </dd>
         </div>
       </dl>
+      <Show when={props.session.partial}>
+        <p class="notice notice-warn rounded" role="status">
+          Not all of this session could be read. What is counted is right, but there may be more.
+        </p>
+      </Show>
       <div class="session-bars">
         <Bars title="Calls by outcome" bars={outcomes()} />
         <Bars title="Calls by final response" bars={responses()} />
