@@ -57,17 +57,7 @@ impl Walk {
                  where first_us between $1 and $2 and (first_us, id) < ($3, $4)
                  order by first_us desc, id desc limit $5"
             }
-            Some(Key::Call(_)) => {
-                "select id, first_us, blob from slice
-                 where first_us between $1 and $2 and (first_us, id) < ($3, $4) and call = $6
-                 order by first_us desc, id desc limit $5"
-            }
-            Some(Key::Correlation(_)) => {
-                "select id, first_us, blob from slice
-                 where first_us between $1 and $2 and (first_us, id) < ($3, $4) and correlation = $6
-                 order by first_us desc, id desc limit $5"
-            }
-            Some(Key::Other(_)) => {
+            Some(_) => {
                 "select s.id, s.first_us, s.blob from slice_key k join slice s on s.id = k.slice
                  where k.first_us between $1 and $2 and (k.first_us, k.slice) < ($3, $4) and k.key = $6
                  order by k.first_us desc, k.slice desc limit $5"

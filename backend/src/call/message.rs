@@ -185,6 +185,15 @@ pub struct Message {
     pub sip: SipFacts,
 }
 
+impl SipFacts {
+    /// User part of the Request-URI.
+    #[must_use]
+    pub fn request_user(&self) -> Option<&str> {
+        let user = sip::uri_user(self.request_uri.as_deref()?.as_bytes())?;
+        str::from_utf8(user).ok()
+    }
+}
+
 impl Message {
     /// Reads the facts out of a captured message. Never fails: what cannot be read stays `None`.
     #[must_use]

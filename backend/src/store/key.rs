@@ -2,89 +2,176 @@
 
 use std::net::IpAddr;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::call::event::JsonPath;
+use crate::call::message::SipFacts;
 
-/// A hashed key of a slice.
+/// A hashed key of a slice. Of which kind it is went into the hash: no two kinds share a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Key {
-    /// Of a Call-ID; each slice has at most one.
-    Call(i64),
-    /// Of a correlation id; each slice has at most one.
-    Correlation(i64),
-    /// Of anything else (a From user, a To user, a host, what an event belongs to); a slice has several.
-    Other(i64),
+pub struct Key(i64);
+
+/// The kinds, each with the number that it is hashed with. A number is never used for another kind.
+#[derive(Clone, Copy)]
+enum Kind {
+    Call = 1,
+    Correlation = 2,
+    FromUser = 3,
+    ToUser = 4,
+    RequestUser = 5,
+    Host = 6,
+    Method = 7,
+    Status = 8,
+    Reply = 9,
+    StatusClass = 10,
+    Event = 11,
+    Protocol = 12,
+    Json = 13,
+    Tenant = 14,
 }
 
 impl Key {
     /// What every slice is found by.
-    pub const EVERYTHING: Self = Self::Other(0);
+    pub const EVERYTHING: Self = Self(0);
 
     /// The key of a Call-ID.
     #[must_use]
     pub fn call(call_id: &str) -> Self {
-        Self::Call(xxh3_64(call_id.as_bytes()).cast_signed())
+        Self::of(Kind::Call, call_id.as_bytes())
     }
 
     /// The key of a correlation id.
     #[must_use]
     pub fn correlation(correlation_id: &str) -> Self {
-        Self::Correlation(xxh3_64(correlation_id.as_bytes()).cast_signed())
+        Self::of(Kind::Correlation, correlation_id.as_bytes())
     }
 
     /// The key of the user of From.
     #[must_use]
     pub fn from_user(user: &str) -> Self {
-        Self::other(b'f', user.as_bytes())
+        Self::of(Kind::FromUser, user.as_bytes())
     }
 
     /// The key of the user of To.
     #[must_use]
     pub fn to_user(user: &str) -> Self {
-        Self::other(b't', user.as_bytes())
+        Self::of(Kind::ToUser, user.as_bytes())
+    }
+
+    /// The key of the user of a Request-URI.
+    #[must_use]
+    pub fn request_user(user: &str) -> Self {
+        Self::of(Kind::RequestUser, user.as_bytes())
     }
 
     /// The key of a sending or receiving host.
     #[must_use]
     pub fn host(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => Self::other(b'4', &ip.octets()),
-            IpAddr::V6(ip) => Self::other(b'6', &ip.octets()),
+            IpAddr::V4(ip) => Self::of(Kind::Host, &ip.octets()),
+            IpAddr::V6(ip) => Self::of(Kind::Host, &ip.octets()),
         }
+    }
+
+    /// The key of a method, any case: of a request, or of the CSeq of a reply.
+    #[must_use]
+    pub fn method(method: &str) -> Self {
+        Self::of(Kind::Method, method.to_ascii_uppercase().as_bytes())
+    }
+
+    /// The key of the status of a reply.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self::of(Kind::Status, &status.to_be_bytes())
+    }
+
+    /// The key of the status of a reply and the method of its CSeq, any case.
+    #[must_use]
+    pub fn reply(status: u16, method: &str) -> Self {
+        let [high, low] = status.to_be_bytes();
+        Self::of(Kind::Reply, &[&[high, low], method.to_ascii_uppercase().as_bytes()].concat())
+    }
+
+    /// The key of a class of replies, 3 to 6. Provisional replies and successes have none: they are nearly everywhere.
+    #[must_use]
+    pub fn status_class(class: u8) -> Option<Self> {
+        (3..=6).contains(&class).then(|| Self::of(Kind::StatusClass, &[class]))
     }
 
     /// The key of what an event names: its correlation id, or a Call-ID in its payload.
     #[must_use]
     pub fn event(name: &str) -> Self {
-        Self::other(b'e', name.as_bytes())
+        Self::of(Kind::Event, name.as_bytes())
     }
 
     /// The key of an event's HEP protocol type.
     #[must_use]
     pub fn protocol(protocol_type: u8) -> Self {
-        Self::other(b'p', &[protocol_type])
+        Self::of(Kind::Protocol, &[protocol_type])
     }
 
     /// The key of a value in an event's JSON payload.
     #[must_use]
     pub fn json(path: &JsonPath, value: &str) -> Self {
         // A path holds no '=', so no two pairs read the same.
-        Self::other(b'j', format!("{}={value}", path.as_str()).as_bytes())
+        Self::of(Kind::Json, format!("{}={value}", path.as_str()).as_bytes())
     }
 
-    fn other(kind: u8, value: &[u8]) -> Self {
-        let mut hash = Xxh3::new();
-        hash.update(&[kind]);
-        hash.update(value);
-        Self::Other(hash.digest().cast_signed())
+    /// The key of a tenant.
+    #[must_use]
+    pub fn tenant(tenant: &str) -> Self {
+        Self::of(Kind::Tenant, tenant.as_bytes())
+    }
+
+    /// Adds the keys of what a SIP message says, but for its Call-ID. Some may be there already.
+    pub fn push_facts(sip: &SipFacts, keys: &mut Vec<Self>) {
+        keys.extend(sip.from_user.as_deref().map(Self::from_user));
+        keys.extend(sip.to_user.as_deref().map(Self::to_user));
+        keys.extend(sip.request_user().map(Self::request_user));
+        let Some(method) = sip.method.as_deref() else { return };
+        keys.push(Self::method(method));
+        if let Some(status) = sip.status {
+            keys.extend([Self::status(status), Self::reply(status, method)]);
+            keys.extend(u8::try_from(status / 100).ok().and_then(Self::status_class));
+        }
+    }
+
+    fn of(kind: Kind, value: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(value, kind as u64).cast_signed())
     }
 
     /// The hash alone, as the stores keep it.
     #[must_use]
     pub const fn hash(self) -> i64 {
-        match self {
-            Self::Call(hash) | Self::Correlation(hash) | Self::Other(hash) => hash,
-        }
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_keys_of_its_own() {
+        let same = [
+            Key::EVERYTHING,
+            Key::call("a"),
+            Key::correlation("a"),
+            Key::from_user("a"),
+            Key::to_user("a"),
+            Key::request_user("a"),
+            Key::method("a"),
+            Key::event("a"),
+            Key::tenant("a"),
+            Key::status(97),
+            Key::reply(97, ""),
+            Key::protocol(b'a'),
+            Key::host([0, 0, 0, 97].into()),
+        ];
+        let different: std::collections::HashSet<_> = same.iter().collect();
+        assert_eq!(different.len(), same.len());
+        assert_eq!(Key::method("invite"), Key::method("INVITE"));
+        assert_eq!(Key::reply(200, "invite"), Key::reply(200, "INVITE"));
+        assert_eq!(Key::status_class(2), None);
     }
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::retention::{Expired, Plan, Reason, Retention};
-use super::{Flush, Key, Store, StoreError, StoredSlice, Walk, Walked};
+use super::{Flush, Store, StoreError, StoredSlice, Walk, Walked};
 use crate::spool::Position;
 
 const SCHEMA: i64 = 1;
@@ -29,14 +29,10 @@ const DDL: &str = "
         id bigint generated always as identity primary key,
         first_us bigint not null,
         count integer not null,
-        call bigint,
-        correlation bigint,
         blob bytea not null
     );
     alter table slice alter column blob set storage external;
     create index if not exists slice_first on slice (first_us, id);
-    create index if not exists slice_call on slice (call, first_us, id) where call is not null;
-    create index if not exists slice_correlation on slice (correlation, first_us, id) where correlation is not null;
     create table if not exists slice_key (
         key bigint not null,
         first_us bigint not null,
@@ -101,19 +97,17 @@ impl Store for PostgresStore {
         .fetch_all(&mut *transaction)
         .await?;
         sqlx::query(
-            "insert into slice (id, first_us, count, call, correlation, blob) overriding system value
-             select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[])",
+            "insert into slice (id, first_us, count, blob) overriding system value
+             select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bytea[])",
         )
         .bind(&ids)
         .bind(slices.iter().map(|s| s.first_us).collect::<Vec<_>>())
         .bind(slices.iter().map(|s| s.count.cast_signed()).collect::<Vec<_>>())
-        .bind(slices.iter().map(|s| s.call.map(Key::hash)).collect::<Vec<_>>())
-        .bind(slices.iter().map(|s| s.correlation.map(Key::hash)).collect::<Vec<_>>())
         .bind(slices.iter().map(|s| s.blob.as_slice()).collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await?;
         let keys = || {
-            ids.iter().zip(slices).flat_map(|(id, s)| s.others.iter().map(move |key| (*id, s.first_us, key)))
+            ids.iter().zip(slices).flat_map(|(id, s)| s.keys.iter().map(move |key| (*id, s.first_us, key)))
         };
         sqlx::query(
             "insert into slice_key (key, first_us, slice)

@@ -42,12 +42,8 @@ pub struct Slice {
     pub first_us: i64,
     /// How many messages it holds.
     pub count: u32,
-    /// Key of its Call-ID, where it has one.
-    pub call: Option<Key>,
-    /// Key of its correlation id, where it has one.
-    pub correlation: Option<Key>,
-    /// Its other keys, each once.
-    pub others: Vec<Key>,
+    /// Its keys, in order, each once.
+    pub keys: Vec<Key>,
     /// The messages.
     pub blob: Vec<u8>,
 }
@@ -200,11 +196,12 @@ impl Slice {
                 size: u32::try_from(captured.raw.len()).unwrap_or(u32::MAX),
             });
             payloads.extend_from_slice(&captured.raw);
-            keys.extend(sip.from_user.as_deref().map(Key::from_user));
-            keys.extend(sip.to_user.as_deref().map(Key::to_user));
+            Key::push_facts(sip, &mut keys);
             keys.extend_from_slice(of_event);
         }
         keys.extend(hosts.values.iter().map(|host| Key::host(host.ip())));
+        keys.extend(first.and_then(|m| m.sip.call_id.as_deref()).map(Key::call));
+        keys.extend(correlation_id.as_deref().map(Key::correlation));
         keys.sort_unstable();
         keys.dedup();
 
@@ -216,14 +213,7 @@ impl Slice {
         blob.extend_from_slice(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes());
         blob.extend_from_slice(&header);
         blob.extend_from_slice(&zstd::bulk::compress(&payloads, 1)?);
-        Ok(Self {
-            first_us,
-            count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
-            call: first.and_then(|m| m.sip.call_id.as_deref()).map(Key::call),
-            correlation: first.and_then(|m| m.captured.correlation_id.as_deref()).map(Key::correlation),
-            others: keys,
-            blob,
-        })
+        Ok(Self { first_us, count: u32::try_from(messages.len()).unwrap_or(u32::MAX), keys, blob })
     }
 }
 

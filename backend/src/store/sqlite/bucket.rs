@@ -11,7 +11,7 @@ use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::spool::Position;
 use crate::store::retention::Piece;
-use crate::store::{Flush, Key, StoreError, StoredSlice, Walk};
+use crate::store::{Flush, StoreError, StoredSlice, Walk};
 
 const SCHEMA: i64 = 1;
 
@@ -20,13 +20,9 @@ const DDL: &str = "
         id integer primary key,
         first_us integer not null,
         count integer not null,
-        call integer,
-        correlation integer,
         blob blob not null
     );
     create index slice_first on slice (first_us);
-    create index slice_call on slice (call, first_us) where call is not null;
-    create index slice_correlation on slice (correlation, first_us) where correlation is not null;
     create table slice_key (
         key integer not null,
         first_us integer not null,
@@ -254,14 +250,11 @@ async fn write(connection: &mut SqliteConnection, spool: &str, flush: &Flush) ->
         sqlx::query_scalar("select max(id) from slice").fetch_one(&mut *transaction).await?;
     let slices: Vec<_> = (last.unwrap_or(0) + 1..).zip(&flush.slices).collect();
     for rows in slices.chunks(ROWS_OF_SLICES) {
-        let mut insert =
-            QueryBuilder::<Sqlite>::new("insert into slice (id, first_us, count, call, correlation, blob) ");
+        let mut insert = QueryBuilder::<Sqlite>::new("insert into slice (id, first_us, count, blob) ");
         insert.push_values(rows, |mut row, (id, slice)| {
             row.push_bind(id)
                 .push_bind(slice.first_us)
                 .push_bind(slice.count)
-                .push_bind(slice.call.map(Key::hash))
-                .push_bind(slice.correlation.map(Key::hash))
                 .push_bind(slice.blob.as_slice());
         });
         insert.build().execute(&mut *transaction).await?;
@@ -269,7 +262,7 @@ async fn write(connection: &mut SqliteConnection, spool: &str, flush: &Flush) ->
     // In the order of their table, which is what it costs least to insert in.
     let mut keys: Vec<_> = slices
         .iter()
-        .flat_map(|(id, slice)| slice.others.iter().map(move |key| (key.hash(), slice.first_us, *id)))
+        .flat_map(|(id, slice)| slice.keys.iter().map(move |key| (key.hash(), slice.first_us, *id)))
         .collect();
     keys.sort_unstable();
     for rows in keys.chunks(ROWS_OF_KEYS) {
