@@ -1,6 +1,7 @@
 //! Settings: `default.toml` holds every key with its meaning and default, a file changes some, flags and environment
 //! override the file.
 
+mod ingest;
 mod ranges;
 
 use std::net::SocketAddr;
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
+
+pub use ingest::Ingest;
 
 use crate::call::event::{EventPaths, JsonPath};
 use crate::ingest::Rules;
@@ -27,6 +30,8 @@ pub struct Config {
     pub hep: Hep,
     /// Whose HEP is taken.
     pub admission: Admission,
+    /// What of it is left out or made unreadable.
+    pub ingest: Ingest,
     /// What is captured besides SIP.
     pub events: Events,
     /// The engineers' listener.
@@ -276,6 +281,7 @@ impl Config {
             packet_bytes: *packet_bytes,
             inflated_bytes: self.hep.inflated_bytes,
             quarantine_bytes: *quarantine_bytes,
+            content: self.ingest.rules(),
         }
     }
 
@@ -349,10 +355,14 @@ fn merge(defaults: &mut Table, file: Table, prefix: &str, mistakes: &mut Vec<Str
 mod tests {
     use super::*;
 
-    fn mistakes(text: &str) -> String {
+    pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), text).expect("write it");
-        Config::load(Some(file.path()), Overrides::default()).expect_err("a mistake").to_string()
+        Config::load(Some(file.path()), Overrides::default())
+    }
+
+    pub(super) fn mistakes(text: &str) -> String {
+        load(text).expect_err("a mistake").to_string()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! by its reason; what the spool took is safe once it is synced.
 
 mod admission;
+pub mod content;
 pub mod http;
 pub mod keys;
 mod proxied;

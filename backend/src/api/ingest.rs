@@ -28,7 +28,7 @@ pub struct Agent {
     pub last_seen: String,
     /// Packets that were taken.
     pub accepted: u64,
-    /// Packets that were refused, by reason.
+    /// Packets that were refused, or left out by a rule, by reason.
     pub refused: BTreeMap<&'static str, u64>,
     /// Its clock less ours, ms, by its freshest packet of late; null where it sends no time.
     #[schema(required)]
@@ -46,7 +46,7 @@ pub struct Peer {
     pub last_seen: String,
     /// Packets that were taken.
     pub accepted: u64,
-    /// Packets that were refused, by reason.
+    /// Packets that were refused, or left out by a rule, by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
 
@@ -55,7 +55,7 @@ pub struct Peer {
 pub struct Others {
     /// Packets that were taken.
     pub accepted: u64,
-    /// Packets that were refused, by reason.
+    /// Packets that were refused, or left out by a rule, by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
 

@@ -23,6 +23,8 @@ impl Config {
             ("admission.packets_per_second", u64::from(self.admission.packets_per_second), 0, 10_000_000),
             ("admission.packet_bytes", self.admission.packet_bytes as u64, 1024, 65_535),
             ("admission.quarantine_bytes", self.admission.quarantine_bytes as u64, 0, 1 << 30),
+            ("ingest.keep_one_in", u64::from(self.ingest.keep_one_in), 1, 1_000_000),
+            ("ingest.duplicate_milliseconds", u64::from(self.ingest.duplicate_milliseconds), 0, 60_000),
             ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
             ("database.connections", u64::from(self.database.connections), 2, 1000),
             ("retention.hours", u64::from(self.retention.hours), 0, 1_000_000),
@@ -41,6 +43,9 @@ impl Config {
             self.retention.max_bytes == 0 || self.database.url.is_empty(),
             "retention.max_bytes: expected 0 with PostgreSQL, which knows no such bound".to_owned(),
         );
+        for mistake in self.ingest.mistakes() {
+            rule(false, mistake);
+        }
         let url = &self.database.url;
         rule(
             url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://"),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::Way;
+use super::content::{ContentRules, Duplicates, Verdict};
 use super::keys::Keys;
 use super::quarantine::{Quarantine, Refused as Quarantined};
 use super::rate::RateLimit;
@@ -24,6 +25,8 @@ pub enum Refusal {
     Key,
     /// It isn't HEP.
     Malformed,
+    /// It holds what has to be made unreadable, and is too long to be written so.
+    Mask,
     /// Its peer is not in an allowed network.
     Network,
     /// It carries no payload.
@@ -45,6 +48,7 @@ impl Refusal {
             Self::Inflate => "inflate",
             Self::Key => "key",
             Self::Malformed => "malformed",
+            Self::Mask => "mask",
             Self::Network => "network",
             Self::NoPayload => "no_payload",
             Self::Rate => "rate",
@@ -74,6 +78,8 @@ pub struct Rules {
     pub inflated_bytes: usize,
     /// Octets of refused packets that are kept for a look.
     pub quarantine_bytes: usize,
+    /// What is left out or made unreadable.
+    pub content: ContentRules,
 }
 
 impl Default for Rules {
@@ -85,6 +91,7 @@ impl Default for Rules {
             packet_bytes: hep::MAX_PACKET_LEN,
             inflated_bytes: 256 * 1024,
             quarantine_bytes: 0,
+            content: ContentRules::default(),
         }
     }
 }
@@ -102,14 +109,33 @@ struct Inner {
     keys: Keys,
     rate: RateLimit,
     quarantine: Arc<Quarantine>,
+    seen: Duplicates,
 }
 
 /// What a packet says of itself, as far as it could be read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Read {
     agent_id: Option<u32>,
     captured_at_us: Option<i64>,
     has_key: bool,
+    /// What is kept in its place, where something in it was made unreadable.
+    masked: Option<Vec<u8>>,
+    /// What it is remembered by, where duplicates are looked for.
+    mark: Option<u64>,
+}
+
+/// Why a packet is not in the spool.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Not {
+    /// A rule leaves it out. To its sender it is as good as taken.
+    LeftOut(&'static str),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Not {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// A packet at the door.
@@ -126,10 +152,11 @@ pub struct Arrival<'a> {
 impl Admission {
     /// A door with these rules and keys.
     #[must_use]
-    pub fn new(spool: SpoolHandle, metrics: Arc<Metrics>, rules: Rules, keys: Keys) -> Self {
+    pub fn new(spool: SpoolHandle, metrics: Arc<Metrics>, mut rules: Rules, keys: Keys) -> Self {
+        rules.content.count_in(&metrics);
         let rules = RwLock::new(Arc::new(rules));
-        let (rate, quarantine) = (RateLimit::default(), Arc::default());
-        Self { inner: Arc::new(Inner { spool, metrics, rules, keys, rate, quarantine }) }
+        let (rate, quarantine, seen) = (RateLimit::default(), Arc::default(), Duplicates::default());
+        Self { inner: Arc::new(Inner { spool, metrics, rules, keys, rate, quarantine, seen }) }
     }
 
     /// The counters.
@@ -145,7 +172,8 @@ impl Admission {
     }
 
     /// Puts other rules in force.
-    pub fn replace_rules(&self, rules: Rules) {
+    pub fn replace_rules(&self, mut rules: Rules) {
+        rules.content.count_in(&self.inner.metrics);
         *self.inner.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -155,7 +183,7 @@ impl Admission {
         let allowed = self.rules().allow(peer.ip());
         if !allowed {
             let arrival = Arrival { way, peer, packet: &[] };
-            self.count(arrival, Read::default(), Err(Refusal::Network));
+            self.count(arrival, &Read::default(), Err(Refusal::Network.into()));
         }
         allowed
     }
@@ -166,15 +194,16 @@ impl Admission {
     /// Why it was not taken.
     pub fn offer(&self, arrival: Arrival<'_>) -> Result<(), Refusal> {
         let rules = self.rules();
-        let allowed = if rules.allow(arrival.peer.ip()) { Ok(()) } else { Err(Refusal::Network) };
-        let in_rate = || self.in_rate(&rules, arrival.peer.ip()).then_some(()).ok_or(Refusal::Rate);
         let mut read = Read::default();
-        let result = allowed
-            .and_then(|()| in_rate())
-            .and_then(|()| self.check(&rules, arrival.packet, &mut read))
-            .and_then(|()| self.spool(arrival, read));
-        self.count(arrival, read, result);
-        result
+        let result = if !rules.allow(arrival.peer.ip()) {
+            Err(Refusal::Network.into())
+        } else if !self.in_rate(&rules, arrival.peer.ip()) {
+            Err(Refusal::Rate.into())
+        } else {
+            let checked = self.check(&rules, arrival.packet, &mut read);
+            checked.and_then(|()| self.spool(arrival, &read).map_err(Not::from))
+        };
+        self.end(arrival, &read, result)
     }
 
     /// Takes one packet of a stream, however long the spool is full or its peer over its rate: while it waits nothing
@@ -191,20 +220,31 @@ impl Admission {
         }
         if result.is_ok() {
             loop {
-                result = self.spool(arrival, read);
-                if result != Err(Refusal::SpoolFull) || stopping() {
+                result = self.spool(arrival, &read).map_err(Not::from);
+                if result != Err(Refusal::SpoolFull.into()) || stopping() {
                     break;
                 }
                 self.hold_back().await;
             }
         }
-        self.count(arrival, read, result);
-        result
+        self.end(arrival, &read, result)
     }
 
     /// Counts, and keeps, what is not even a packet.
     pub fn refuse(&self, arrival: Arrival<'_>, refusal: Refusal) {
-        self.count(arrival, Read::default(), Err(refusal));
+        self.count(arrival, &Read::default(), Err(refusal.into()));
+    }
+
+    /// Counts a packet of which is known what became of it.
+    fn end(&self, arrival: Arrival<'_>, read: &Read, result: Result<(), Not>) -> Result<(), Refusal> {
+        if let (Err(_), Some(mark)) = (result, read.mark) {
+            self.inner.seen.forget(mark);
+        }
+        self.count(arrival, read, result);
+        match result {
+            Ok(()) | Err(Not::LeftOut(_)) => Ok(()),
+            Err(Not::Refused(refusal)) => Err(refusal),
+        }
     }
 
     async fn hold_back(&self) {
@@ -220,12 +260,12 @@ impl Admission {
         self.inner.rate.take(ip, rules.packets_per_second, Instant::now())
     }
 
-    /// Whether this is a packet that can be stored, of an agent that may send it.
-    fn check(&self, rules: &Rules, packet: &[u8], read: &mut Read) -> Result<(), Refusal> {
-        if packet.len() > rules.packet_bytes {
-            return Err(Refusal::Size);
+    /// Whether this is a packet that can be stored, of an agent that may send it, and that no rule leaves out.
+    fn check(&self, rules: &Rules, octets: &[u8], read: &mut Read) -> Result<(), Not> {
+        if octets.len() > rules.packet_bytes {
+            return Err(Refusal::Size.into());
         }
-        let packet = hep::decode(packet).map_err(|_| Refusal::Malformed)?;
+        let packet = hep::decode(octets).map_err(|_| Refusal::Malformed)?;
         *read = Read {
             agent_id: packet.agent_id,
             captured_at_us: packet
@@ -233,24 +273,34 @@ impl Admission {
                 .filter(|time| time.seconds > 0)
                 .map(|time| i64::from(time.seconds) * 1_000_000 + i64::from(time.microseconds.min(999_999))),
             has_key: packet.auth_key.is_some(),
+            ..Read::default()
         };
         if rules.require_key && !packet.auth_key.is_some_and(|key| self.inner.keys.open(key, packet.agent_id))
         {
-            return Err(Refusal::Key);
+            return Err(Refusal::Key.into());
         }
         match packet.payload {
-            hep::Payload::None => Err(Refusal::NoPayload),
-            hep::Payload::Plain(_) => Ok(()),
+            hep::Payload::None => return Err(Refusal::NoPayload.into()),
+            hep::Payload::Plain(_) => {}
             hep::Payload::Compressed(_) => {
-                packet.payload.inflate(rules.inflated_bytes).map(drop).map_err(|_| Refusal::Inflate)
+                packet.payload.inflate(rules.inflated_bytes).map(drop).map_err(|_| Refusal::Inflate)?
             }
         }
+        if rules.content.is_any() {
+            let Inner { seen, .. } = &*self.inner;
+            match rules.content.apply(octets, &packet, rules.inflated_bytes, seen, clock::now_us()) {
+                Verdict::Keep { masked, mark } => (read.masked, read.mark) = (masked, mark),
+                Verdict::LeftOut(why) => return Err(Not::LeftOut(why)),
+                Verdict::Unmaskable => return Err(Refusal::Mask.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Offers a packet that was checked. A key goes no further than this.
-    fn spool(&self, arrival: Arrival<'_>, read: Read) -> Result<(), Refusal> {
+    fn spool(&self, arrival: Arrival<'_>, read: &Read) -> Result<(), Refusal> {
         let Arrival { way, peer, packet } = arrival;
-        let mut hep = packet.to_vec();
+        let mut hep = read.masked.as_deref().unwrap_or(packet).to_vec();
         if read.has_key {
             hep::erase_key(&mut hep);
         }
@@ -262,16 +312,19 @@ impl Admission {
     }
 
     /// Counts a packet by what became of it, says a refusal once for each peer and reason, and keeps garbage.
-    fn count(&self, arrival: Arrival<'_>, read: Read, result: Result<(), Refusal>) {
+    fn count(&self, arrival: Arrival<'_>, read: &Read, result: Result<(), Not>) {
         let Arrival { way, peer, packet } = arrival;
         let Inner { metrics, quarantine, .. } = &*self.inner;
-        let reason = result.map_err(Refusal::as_str);
+        let reason = result.map_err(|not| match not {
+            Not::LeftOut(why) => why,
+            Not::Refused(refusal) => refusal.as_str(),
+        });
         metrics.ingested(way.as_str(), reason.err().unwrap_or("accepted"), packet.len());
         let received_at_us = clock::now_us();
-        let Read { agent_id, captured_at_us, .. } = read;
+        let Read { agent_id, captured_at_us, .. } = *read;
         let first =
             metrics.tally.count(&Counted { peer, received_at_us, agent_id, captured_at_us, result: reason });
-        let Err(refusal) = result else { return };
+        let Err(Not::Refused(refusal)) = result else { return };
         if first {
             tracing::warn!(%peer, agent.id = agent_id, reason = refusal.as_str(), "hep is refused; further refusals of this peer are counted only");
         }

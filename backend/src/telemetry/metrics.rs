@@ -21,6 +21,12 @@ struct IngestLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RuleLabels {
+    kind: &'static str,
+    rule: String,
+}
+
 /// All counters of the backend.
 pub struct Metrics {
     registry: Registry,
@@ -28,6 +34,7 @@ pub struct Metrics {
     pub tally: Arc<Tally>,
     packets: Family<IngestLabels, Counter>,
     bytes: Counter,
+    rules: Family<RuleLabels, Counter>,
     /// HEP streams open now.
     pub tcp_connections: Gauge,
     /// HEP streams closed at once because there were too many.
@@ -78,6 +85,7 @@ impl Default for Metrics {
             tally: Arc::default(),
             packets: Family::default(),
             bytes: Counter::default(),
+            rules: Family::default(),
             tcp_connections: Gauge::default(),
             tcp_refused: Counter::default(),
             tls_failed: Counter::default(),
@@ -104,6 +112,11 @@ impl Metrics {
         registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
+        registry.register(
+            "ingest_rule_packets",
+            "HEP packets that a rule of [ingest] left out or made unreadable in part",
+            self.rules.clone(),
+        );
         registry.register("ingest_tcp_connections", "HEP streams open", self.tcp_connections.clone());
         registry.register(
             "ingest_tcp_connections_refused",
@@ -157,6 +170,12 @@ impl Metrics {
     pub fn ingested(&self, transport: &'static str, result: &'static str, size: usize) {
         self.packets.get_or_create(&IngestLabels { transport, result }).inc();
         self.bytes.inc_by(size as u64);
+    }
+
+    /// The counter of a rule of this kind and name; there from now on, also while it is 0.
+    #[must_use]
+    pub fn rule(&self, kind: &'static str, rule: &str) -> Counter {
+        self.rules.get_or_create_owned(&RuleLabels { kind, rule: rule.to_owned() })
     }
 
     /// Counts a flush of so many messages.

@@ -25,7 +25,7 @@ pub const SKEWED_US: i64 = 2_000_000;
 pub struct Counts {
     /// Packets that were taken.
     pub accepted: u64,
-    /// Packets that were not, by reason.
+    /// Packets that were not, by reason: refused, or left out by a rule.
     pub refused: BTreeMap<&'static str, u64>,
     /// The last packet, µs since the epoch.
     pub last_seen_us: i64,

@@ -2,6 +2,7 @@
 
 mod admission;
 mod pipeline;
+mod rules;
 mod ways;
 
 use std::sync::Arc;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::collector::{CollectorUri, Protocol, UriError, collectors};
-use crate::mask::{self, BodyMask};
 use crate::network::Network;
 use crate::tls::Tls;
 
@@ -137,10 +136,8 @@ pub struct Config {
     pub enabled: bool,
     /// Methods to capture, in upper case; empty for all.
     pub methods: Vec<String>,
-    /// Bodies that are masked.
-    pub mask_body: BodyMask,
-    /// Headers whose values are masked.
-    pub mask_headers: Vec<String>,
+    /// What of a message is masked.
+    pub mask: sip::Mask,
     /// Who gets copies.
     pub mirror: Option<String>,
     /// Where messages to capture come from or go to; empty for everywhere.
@@ -225,7 +222,7 @@ impl Config {
     /// Whether something is made unreadable before it leaves.
     #[must_use]
     pub fn masks(&self) -> bool {
-        !self.mask_headers.is_empty() || self.mask_body.is_any()
+        self.mask.is_any()
     }
 
     /// Octets of the longest agent name and key.
@@ -360,29 +357,31 @@ impl Config {
                 expected: "the name of a header, without colon",
             });
         }
-        let mask_headers: Vec<_> = listed(&settings.mask_headers).map(str::to_owned).collect();
-        if !mask_headers.iter().all(|name| is_token(name)) {
+        let mask_body = sip::BodyMask::parse(listed(&settings.mask_body));
+        let mask = sip::Mask {
+            headers: listed(&settings.mask_headers).map(str::to_owned).collect(),
+            body: mask_body.clone().unwrap_or_default(),
+            body_lines: Vec::new(),
+        };
+        if !mask.headers.iter().all(|name| is_token(name)) {
             errors.push(ConfigError::Token {
                 name: "mask_headers",
                 value: settings.mask_headers,
                 expected: "names of headers separated by commas, such as Authorization,Proxy-Authorization",
             });
-        } else if let Some(name) = mask_headers.iter().find(|name| mask::is_needed(name.as_bytes())) {
+        } else if let Some(name) = mask.headers.iter().find(|name| sip::Mask::is_needed(name)) {
             errors.push(ConfigError::Token {
                 name: "mask_headers",
                 value: name.clone(),
                 expected: "none of From, To, Call-ID, CSeq, Via and Content-Length, by which messages are found and read",
             });
-        } else if let Some(name) =
-            correlation_header.as_deref().filter(|name| mask::names(&mask_headers, name))
-        {
+        } else if let Some(name) = correlation_header.as_deref().filter(|name| mask.names(name)) {
             errors.push(ConfigError::Token {
                 name: "mask_headers",
                 value: name.to_owned(),
                 expected: "not the correlation_header, whose value is sent as the correlation id",
             });
         }
-        let mask_body = BodyMask::parse(listed(&settings.mask_body));
         if mask_body.is_none() {
             errors.push(ConfigError::Token {
                 name: "mask_body",
@@ -407,8 +406,7 @@ impl Config {
             correlation_header,
             dialog_expires: natural(dialog_expires),
             enabled: trace_on == 1,
-            mask_body: mask_body.unwrap_or_default(),
-            mask_headers,
+            mask,
             methods,
             mirror,
             networks: networks.unwrap_or_default(),
@@ -488,7 +486,7 @@ mod tests {
             })
         };
         let config = check("Authorization, Proxy-Authorization", "all,!application/sdp").unwrap();
-        assert_eq!(config.mask_headers, ["Authorization", "Proxy-Authorization"]);
+        assert_eq!(config.mask.headers, ["Authorization", "Proxy-Authorization"]);
         for (headers, body) in [
             ("i", ""),
             ("Via", ""),

@@ -67,7 +67,6 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use hep::{Timestamp, Transport};
 pub use layout::{AttachError, COLLECTORS, Layout};
 pub use lookup::Lookup;
-pub use mask::BodyMask;
 pub use message::{Message, now};
 pub use network::Network;
 pub use sender::{Event, Level, Limits, Order, Orders, Sender};

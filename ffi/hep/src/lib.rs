@@ -47,7 +47,7 @@ pub use encode::{encode, encode_into, encoded_len};
 pub use error::{DecodeError, EncodeError, FramingError, InflateError};
 pub use key::erase_key;
 pub use packet::{Packet, Timestamp, Version};
-pub use payload::Payload;
+pub use payload::{Payload, compress};
 pub use template::{Seen, Template};
 pub use transport::Transport;
 pub use vendor::{VendorChunk, VendorChunks};

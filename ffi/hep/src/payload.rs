@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use miniz_oxide::deflate::compress_to_vec_zlib;
 use miniz_oxide::inflate::{
     DecompressError, TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
 };
@@ -46,6 +47,12 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// A message as [`Payload::Compressed`] carries it: zlib. It allocates.
+pub fn compress(message: &[u8]) -> Vec<u8> {
+    const LEVEL: u8 = 6;
+    compress_to_vec_zlib(message, LEVEL)
+}
+
 /// Rev. 37 names no format: zlib is what senders use, raw deflate is what its wording allows. A raw stream can begin
 /// like a zlib header by chance, hence the second try.
 fn inflate(octets: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
@@ -64,7 +71,7 @@ fn is_too_long(error: &DecompressError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
+    use miniz_oxide::deflate::compress_to_vec;
 
     use super::*;
 
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn zlib_and_raw_deflate_are_inflated() {
-        for compressed in [compress_to_vec_zlib(MESSAGE, 6), compress_to_vec(MESSAGE, 6)] {
+        for compressed in [compress(MESSAGE), compress_to_vec(MESSAGE, 6)] {
             let inflated = Payload::Compressed(&compressed).inflate(MESSAGE.len());
             assert_eq!(inflated.as_deref(), Ok(MESSAGE));
         }

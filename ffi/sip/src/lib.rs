@@ -22,6 +22,7 @@
 //! ```
 
 mod header;
+mod mask;
 mod message;
 mod params;
 mod party;
@@ -31,6 +32,7 @@ mod uri;
 mod via;
 
 pub use header::{Header, Headers};
+pub use mask::{BodyMask, Mask, cover};
 pub use message::{CSeq, Message, parse};
 pub use party::Party;
 pub use quick::{QUICK_SCAN_LEN, call_id};

@@ -325,7 +325,7 @@ export interface components {
             last_seen: string;
             /** @description Who sent its last packet, address:port. */
             peer: string;
-            /** @description Packets that were refused, by reason. */
+            /** @description Packets that were refused, or left out by a rule, by reason. */
             refused: {
                 [key: string]: number;
             };
@@ -827,7 +827,7 @@ export interface components {
              * @description Packets that were taken.
              */
             accepted: number;
-            /** @description Packets that were refused, by reason. */
+            /** @description Packets that were refused, or left out by a rule, by reason. */
             refused: {
                 [key: string]: number;
             };
@@ -853,7 +853,7 @@ export interface components {
             address: string;
             /** @description Its last packet. */
             last_seen: string;
-            /** @description Packets that were refused, by reason. */
+            /** @description Packets that were refused, or left out by a rule, by reason. */
             refused: {
                 [key: string]: number;
             };
