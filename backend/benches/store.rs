@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use siplens_backend::call::event::EventPaths;
 use siplens_backend::call::message::{Captured, Message, MessageId, Transport};
 use siplens_backend::search::{Search, Window};
 use siplens_backend::spool::Position;
+use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Store, slice};
+use siplens_backend::store::{Flush, Store};
 
 const CALLS: usize = 500;
 
@@ -50,6 +50,7 @@ fn captured(flush: usize) -> Vec<Captured> {
                 agent_id: 2001,
                 agent_name: None,
                 protocol_type: 1,
+                tenant: None,
                 correlation_id: Some(format!("session-{}", call / 100).into()),
                 call_id: None,
                 full_length: None,
@@ -82,14 +83,14 @@ fn store(c: &mut Criterion) {
     group.bench_function("cut into slices", |b| {
         b.iter_batched(
             || read(next()),
-            |m| black_box(slice::cut(m, &EventPaths::default()).expect("slices")),
+            |m| black_box(Cutter::default().cut(m).expect("slices")),
             BatchSize::LargeInput,
         );
     });
     group.bench_function("write a flush of 500 calls", |b| {
         b.iter_batched(
             || Flush {
-                slices: slice::cut(read(next()), &EventPaths::default()).expect("slices"),
+                slices: Cutter::default().cut(read(next())).expect("slices"),
                 end: Position::default(),
             },
             |flush| runtime.block_on(store.write(&flush)).expect("written"),

@@ -6,6 +6,7 @@ mod ranges;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -180,7 +181,7 @@ impl std::fmt::Debug for Database {
 }
 
 /// What is kept, and for how long.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Retention {
     /// For so long; 0 for ever.
     pub hours: u32,
@@ -198,6 +199,7 @@ impl Retention {
             age_us: (self.hours > 0).then(|| i64::from(self.hours) * 3_600_000_000),
             bytes: Some(self.max_bytes).filter(|bytes| *bytes > 0),
             free_bytes: self.disk_free_bytes,
+            rules: Arc::default(),
         }
     }
 }

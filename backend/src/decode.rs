@@ -37,6 +37,7 @@ pub fn decode(record: &Record, inflated_bytes: usize) -> Result<Message, DecodeE
         agent_id: packet.agent_id.unwrap_or(0),
         agent_name: text(packet.agent_name),
         protocol_type,
+        tenant: None,
         correlation_id: text(packet.correlation_id),
         // SIP says itself which call it belongs to.
         call_id: text(packet.call_id).filter(|_| protocol_type != PROTOCOL_SIP),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::call::event::EventPaths;
 use crate::decode::decode;
 use crate::spool::{Position, SpoolReader};
-use crate::store::{Flush, Store, StoreError, slice};
+use crate::store::slice::Cutter;
+use crate::store::{Flush, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Octets of HEP that one flush takes at most.
@@ -32,8 +32,8 @@ pub struct Flusher {
     pub interval: Duration,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
-    /// What events are keyed by.
-    pub paths: Arc<EventPaths>,
+    /// Makes slices.
+    pub cutter: Cutter,
     /// Set when the backend stops: what the spool still holds is written, and then the flusher ends.
     pub stop: Arc<AtomicBool>,
 }
@@ -109,7 +109,7 @@ impl Flusher {
         }
         let Some(end) = end else { return Flushed::Nothing };
         let count = messages.len() as u64;
-        let slices = match slice::cut(messages, &self.paths) {
+        let slices = match self.cutter.cut(messages) {
             Ok(slices) => slices,
             Err(error) => {
                 self.metrics.undecodable.inc_by(count);

@@ -27,6 +27,7 @@ use crate::ingest::tls::Tls;
 use crate::search::Search;
 use crate::spool::{self, Spool, SpoolConfig, SpoolStats};
 use crate::store::retention;
+use crate::store::slice::Cutter;
 use crate::telemetry::Metrics;
 
 /// How long open HTTP requests may take to end at a stop.
@@ -49,6 +50,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         );
     }
     let checkpoint = store.checkpoint().await?;
+    let dictionary = store.newest_dictionary().await?;
     let spool_config = SpoolConfig {
         dir: spool_dir,
         max_bytes: config.spool.max_bytes,
@@ -72,13 +74,14 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
 
     // From here on nothing fails: start everything.
     let paths = Arc::new(config.events.paths());
+    let retention = Arc::new(config.retention.rules());
     let stop_flushing = Arc::new(AtomicBool::new(false));
     let flusher = Flusher {
         store: Arc::clone(&store),
         metrics: Arc::clone(&metrics),
         interval: Duration::from_millis(config.spool.flush_milliseconds),
         inflated_bytes: config.hep.inflated_bytes,
-        paths: Arc::clone(&paths),
+        cutter: Cutter { paths: Arc::clone(&paths), retention: Arc::clone(&retention), dictionary },
         stop: Arc::clone(&stop_flushing),
     };
     let runtime = Handle::current();
@@ -101,8 +104,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let ready_metrics = Arc::clone(&metrics);
     let spool_stats = writer.stats();
     let (metrics_spool, ready_spool) = (Arc::clone(&spool_stats), spool_stats);
-    let rules = config.retention.rules();
-    servers.spawn(retention::run(Arc::clone(&store), rules, Arc::clone(&metrics), stop_http.clone()));
+    servers.spawn(retention::run(Arc::clone(&store), retention, Arc::clone(&metrics), stop_http.clone()));
     let search = Search::new(store, paths);
     let customer_url = public_url(&config.customer.public_url, customer_address);
     let links =

@@ -5,19 +5,27 @@
 //! Every search is a *walk*: slices of one key (a Call-ID, a correlation id, a user, a host; or all of them), newest
 //! first message first. What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
 
+pub mod class;
 #[cfg(test)]
 mod contract;
+pub mod dictionary;
 pub mod key;
 pub mod postgres;
 pub mod postings;
 pub mod retention;
+pub mod rule;
 pub mod slice;
 pub mod sqlite;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+pub use class::Class;
+pub use dictionary::{Dictionary, DictionaryId};
 pub use key::Key;
 pub use retention::{Plan, Retention};
+pub use rule::{Bounds, Rule};
 pub use slice::{Slice, SliceError, StoredSlice};
 
 use crate::spool::Position;
@@ -122,10 +130,14 @@ pub trait Store: Send + Sync {
     /// How far the spool that the store was opened for is stored; `None` where nothing of it has been stored yet.
     async fn checkpoint(&self) -> Result<Option<Position>, StoreError>;
 
-    /// Stores a flush, all of it or nothing, durably.
+    /// Stores a flush, and the dictionaries that its slices need; all of it or nothing, durably.
     async fn write(&self, flush: &Flush) -> Result<(), StoreError>;
 
-    /// The next slices of a walk.
+    /// The newest of the dictionaries that are stored; `None` where there is none.
+    async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError>;
+
+    /// The next slices of a walk, each with the dictionary that it needs. Where that is missing or damaged the slice
+    /// comes without, and cannot be read.
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError>;
 
     /// What may go now.

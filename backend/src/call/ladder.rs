@@ -186,6 +186,7 @@ mod tests {
                 captured_at_us: START_US + at_ms * 1000,
                 src: "203.0.113.1:1".parse().expect("an address"),
                 protocol_type: event::PROTOCOL_LOG,
+                tenant: None,
                 raw: raw.into(),
                 ..call.messages[0].captured.clone()
             };

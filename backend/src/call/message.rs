@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -131,6 +132,8 @@ pub struct Captured {
     pub agent_name: Option<Box<str>>,
     /// HEP protocol type, chunk 0x000b; 1 is SIP.
     pub protocol_type: u8,
+    /// Whose it is, where there are tenants.
+    pub tenant: Option<Arc<str>>,
     /// Correlation id, chunk 0x0011.
     pub correlation_id: Option<Box<str>>,
     /// Of an event, the call that its agent says it is about. Siplens' chunk 0x0003.

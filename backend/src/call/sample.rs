@@ -110,6 +110,7 @@ pub fn call(samples: &[Sample]) -> Call {
                 agent_id: sample.agent_id,
                 agent_name: None,
                 protocol_type: PROTOCOL_SIP,
+                tenant: None,
                 correlation_id: Some("session".into()),
                 call_id: None,
                 full_length: None,

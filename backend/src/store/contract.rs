@@ -1,6 +1,7 @@
 //! What both stores must do. Each case is written once and run on each store: on SQLite always, on PostgreSQL where
 //! `SIPLENS_TEST_POSTGRES_URL` names a server that it may make databases on.
 
+mod dictionaries;
 mod events;
 mod retention;
 
@@ -13,14 +14,18 @@ use bytes::Bytes;
 use sqlx::Connection;
 
 use super::postgres::PostgresStore;
+use super::slice::Cutter;
 use super::sqlite::SqliteStore;
-use super::{Flush, Key, Store, Walk, slice};
-use crate::call::event::EventPaths;
+use super::{Flush, Key, Store, Walk};
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
 use crate::search::filter::{AddressFilter, Filter, StatusFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
 use crate::search::{Page, Search, Window};
 use crate::spool::Position;
+use dictionaries::{
+    slices_are_read_by_the_dictionaries_they_were_made_with,
+    without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
+};
 use events::{
     a_scope_never_shows_an_event, events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
@@ -98,6 +103,8 @@ contract!(
     events_are_found_by_their_hep_fields_and_their_json,
     a_scope_never_shows_an_event,
     what_two_backends_stored_is_shown_once,
+    slices_are_read_by_the_dictionaries_they_were_made_with,
+    without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
 );
 
 /// A message that is easy to vary.
@@ -146,6 +153,7 @@ impl Draft {
                 agent_id: self.agent,
                 agent_name: None,
                 protocol_type: 1,
+                tenant: None,
                 correlation_id: self.session.map(Into::into),
                 call_id: None,
                 full_length: None,
@@ -170,7 +178,7 @@ impl Draft {
 }
 
 async fn write(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
-    let slices = slice::cut(messages, &EventPaths::default()).expect("slices");
+    let slices = Cutter::default().cut(messages).expect("slices");
     let flush = Flush { slices, end: Position { segment: 1, offset } };
     store.write(&flush).await.expect("written");
 }
@@ -521,7 +529,7 @@ async fn long_spans_and_large_payloads_are_cut_into_several_slices(store: &Arc<d
         Draft { at_us: n, ..Draft::default() }.captured(raw)
     });
     let messages: Vec<_> = spread.chain(large).collect();
-    let slices = slice::cut(messages.clone(), &EventPaths::default()).expect("slices");
+    let slices = Cutter::default().cut(messages.clone()).expect("slices");
     assert!(slices.len() >= 5, "{}", slices.len());
     write(store, 1, messages).await;
     let call = Search::new(Arc::clone(store), Arc::default()).call("a@host", None, Window::default()).await;

@@ -3,15 +3,17 @@
 //! The same tables as an embedded bucket, once. Several backends can share a database: each keeps its own checkpoint,
 //! under its spool's name, and commits it with the slices that it covers.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
+use super::dictionary::{self, Dictionaries};
 use super::retention::{Expired, Plan, Reason, Retention};
-use super::{Flush, Store, StoreError, StoredSlice, Walk, Walked};
+use super::{Dictionary, Flush, Store, StoreError, StoredSlice, Walk, Walked, rule};
 use crate::spool::Position;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// Serialises the making of tables between backends that start at once.
 const SCHEMA_LOCK: i64 = 0x7369_706c_656e_7301;
@@ -24,7 +26,7 @@ const DELETED_AT_ONCE: i64 = 10_000;
 
 const DDL: &str = "
     create table if not exists siplens_schema (version bigint not null);
-    insert into siplens_schema select 1 where not exists (select from siplens_schema);
+    insert into siplens_schema select 2 where not exists (select from siplens_schema);
     create table if not exists slice (
         id bigint generated always as identity primary key,
         first_us bigint not null,
@@ -39,6 +41,12 @@ const DDL: &str = "
         slice bigint not null,
         primary key (key, first_us, slice)
     );
+    create table if not exists dictionary (
+        id bigint primary key,
+        made_at_us bigint not null,
+        octets bytea not null
+    );
+    alter table dictionary alter column octets set storage external;
     create table if not exists checkpoint (
         spool text primary key,
         segment bigint not null,
@@ -50,6 +58,7 @@ const DDL: &str = "
 pub struct PostgresStore {
     pool: PgPool,
     spool: String,
+    dictionaries: Dictionaries,
 }
 
 impl PostgresStore {
@@ -69,7 +78,7 @@ impl PostgresStore {
             return Err(StoreError::Schema { place: "the database".into(), expected: SCHEMA, found });
         }
         transaction.commit().await?;
-        Ok(Self { pool, spool: spool.to_owned() })
+        Ok(Self { pool, spool: spool.to_owned(), dictionaries: Dictionaries::default() })
     }
 }
 
@@ -118,6 +127,16 @@ impl Store for PostgresStore {
         .bind(keys().map(|(id, _, _)| id).collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await?;
+        for dictionary in dictionary::needed(slices) {
+            sqlx::query(
+                "insert into dictionary (id, made_at_us, octets) values ($1, $2, $3) on conflict do nothing",
+            )
+            .bind(i64::from(dictionary.id().get()))
+            .bind(dictionary.made_at_us())
+            .bind(dictionary.octets())
+            .execute(&mut *transaction)
+            .await?;
+        }
         sqlx::query(
             "insert into checkpoint (spool, segment, \"offset\") values ($1, $2, $3)
              on conflict (spool) do update set segment = excluded.segment, \"offset\" = excluded.\"offset\"",
@@ -131,6 +150,12 @@ impl Store for PostgresStore {
         Ok(())
     }
 
+    async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        let sql = "select made_at_us, octets from dictionary order by made_at_us desc limit 1";
+        let row: Option<(i64, Vec<u8>)> = sqlx::query_as(sql).fetch_optional(&self.pool).await?;
+        Ok(row.and_then(|(made_at_us, octets)| dictionary::stored(octets, made_at_us, &"the database")))
+    }
+
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let (after_us, after_id) = walk.after.unwrap_or((i64::MAX, i64::MAX));
         let mut query = sqlx::query(walk.sql())
@@ -142,11 +167,24 @@ impl Store for PostgresStore {
         if let Some(key) = walk.key {
             query = query.bind(key.hash());
         }
-        let rows = query.fetch_all(&self.pool).await?;
-        let slice = |row: PgRow| -> Result<_, sqlx::Error> {
-            Ok(StoredSlice { id: row.try_get(0)?, first_us: row.try_get(1)?, blob: row.try_get(2)? })
-        };
-        Ok(rows.into_iter().map(slice).collect::<Result<Vec<_>, _>>()?.into())
+        let mut slices = Vec::new();
+        for row in query.fetch_all(&self.pool).await? {
+            let (id, first_us, blob) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            slices.push(StoredSlice { id, first_us, dictionary: None, blob });
+        }
+        let missing = self.dictionaries.give(&mut slices);
+        if !missing.is_empty() {
+            let ids: Vec<_> = missing.iter().map(|id| i64::from(id.get())).collect();
+            let rows: Vec<(i64, Vec<u8>)> =
+                sqlx::query_as("select made_at_us, octets from dictionary where id = any($1)")
+                    .bind(ids)
+                    .fetch_all(&self.pool)
+                    .await?;
+            let stored = |(made_at_us, octets)| dictionary::stored(octets, made_at_us, &"the database");
+            let loaded: Vec<_> = rows.into_iter().filter_map(stored).collect();
+            self.dictionaries.give_loaded(&mut slices, &loaded);
+        }
+        Ok(slices.into())
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
@@ -156,7 +194,9 @@ impl Store for PostgresStore {
         .fetch_one(&self.pool)
         .await?;
         let mut plan = Plan { store_bytes: store_bytes.cast_unsigned(), ..Plan::default() };
-        let Some(cutoff_us) = retention.cutoff_us(now_us) else { return Ok(plan) };
+        let Some(cutoff_us) = retention.alike().cutoff_us(rule::DEFAULT_RULE, now_us) else {
+            return Ok(plan);
+        };
         let (newest_us, bytes): (Option<i64>, i64) = sqlx::query_as(
             "select max(first_us), coalesce(sum(octet_length(blob)), 0)::bigint from slice where first_us < $1",
         )
@@ -169,7 +209,9 @@ impl Store for PostgresStore {
 
     async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
         let mut plan = Plan::default();
-        let Some(cutoff_us) = retention.cutoff_us(now_us) else { return Ok(plan) };
+        let Some(cutoff_us) = retention.alike().cutoff_us(rule::DEFAULT_RULE, now_us) else {
+            return Ok(plan);
+        };
         // One backend of those on a database does it; the others go on.
         let mut connection = self.pool.acquire().await?;
         let locked: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
@@ -193,7 +235,13 @@ impl Store for PostgresStore {
 }
 
 fn expired(newest_us: i64, bytes: u64) -> Expired {
-    Expired { name: "slice".into(), newest_us: Some(newest_us), bytes, reason: Reason::Age }
+    Expired {
+        name: "slice".into(),
+        rule: rule::default_name(),
+        newest_us: Some(newest_us),
+        bytes,
+        reason: Reason::Age,
+    }
 }
 
 /// Deletes all slices whose first message is older than this, and their keys; the youngest of them, and their octets.

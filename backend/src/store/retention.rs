@@ -1,26 +1,31 @@
 //! What is kept, and for how long: what is older than wanted goes, and the oldest where there is too much or the disk
 //! is nearly full. It goes in the pieces that a store keeps it in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Store, StoreError};
+use super::rule::{self, Bounds, Rule};
+use super::{Class, Store, StoreError};
 use crate::telemetry::{Metrics, clock};
 
 /// How often it is looked for what may go.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// What is kept.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// What is kept. The fields beside `rules` and `free_bytes` are the bounds of the rule `default`, which takes what no
+/// other rule does.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Retention {
     /// For so long, µs; for ever where `None`.
     pub age_us: Option<i64>,
     /// So many octets; without a bound where `None`.
     pub bytes: Option<u64>,
-    /// So many octets of the disk stay free.
+    /// So many octets of the disk stay free, whatever the rules say.
     pub free_bytes: u64,
+    /// The first of these that takes a slice is its rule.
+    pub rules: Arc<[Rule]>,
 }
 
 /// Why something goes.
@@ -39,6 +44,8 @@ pub enum Reason {
 pub struct Expired {
     /// Its name: a file, or a table's rows.
     pub name: String,
+    /// Name of the rule that it was kept under.
+    pub rule: Arc<str>,
     /// Its youngest message, µs since the epoch; `None` where it has none.
     pub newest_us: Option<i64>,
     /// Its octets on disk.
@@ -54,16 +61,22 @@ pub struct Plan {
     pub expired: Vec<Expired>,
     /// Octets of the store, what goes included.
     pub store_bytes: u64,
+    /// Octets under each rule that has some, what goes included, by name; empty where a store does not know them.
+    pub rules: Vec<(Arc<str>, u64)>,
     /// Octets of the disk that are free; `None` where the store is elsewhere.
     pub disk_free_bytes: Option<u64>,
 }
 
-/// A piece that a store can let go of.
+/// A piece that a store lets go of as a whole.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub name: String,
+    /// Name of the rule that its slices were made under.
+    pub rule: Arc<str>,
     pub newest_us: Option<i64>,
     pub bytes: u64,
+    /// It is written to, or holds what is needed otherwise, and cannot go now.
+    pub stays: bool,
 }
 
 impl Reason {
@@ -79,48 +92,86 @@ impl Reason {
 }
 
 impl Retention {
-    /// Messages captured before this are too old, µs since the epoch.
+    /// The name of the rule that takes a slice of this class and tenant.
     #[must_use]
-    pub fn cutoff_us(&self, now_us: i64) -> Option<i64> {
-        Some(now_us.saturating_sub(self.age_us?))
+    pub fn rule_of(&self, class: Class, tenant: Option<&str>) -> Arc<str> {
+        let rule = self.rules.iter().find(|rule| rule.takes(class, tenant));
+        rule.map_or_else(rule::default_name, |rule| Arc::clone(&rule.name))
     }
 
-    /// Which of these pieces, oldest first, may go. `kept_bytes` are those of the store that can not.
-    pub(super) fn plan(
-        &self,
-        pieces: Vec<Piece>,
-        kept_bytes: u64,
-        disk_free_bytes: Option<u64>,
-        now_us: i64,
-    ) -> Plan {
-        let store_bytes = kept_bytes + pieces.iter().map(|piece| piece.bytes).sum::<u64>();
-        let (mut left_bytes, mut free_bytes) = (store_bytes, disk_free_bytes);
-        let mut expired = Vec::new();
-        for piece in pieces {
-            let too_old =
-                self.cutoff_us(now_us).is_some_and(|cutoff| piece.newest_us.is_none_or(|us| us < cutoff));
-            let reason = if too_old {
-                Reason::Age
-            } else if self.bytes.is_some_and(|most| left_bytes > most) {
-                Reason::Size
-            } else if free_bytes.is_some_and(|free| free < self.free_bytes) {
-                Reason::Disk
-            } else {
-                continue;
-            };
-            left_bytes -= piece.bytes;
-            free_bytes = free_bytes.map(|free| free.saturating_add(piece.bytes));
-            let Piece { name, newest_us, bytes } = piece;
-            expired.push(Expired { name, newest_us, bytes, reason });
+    /// What is kept under the rule of this name. One that is no longer there counts as `default`.
+    #[must_use]
+    pub fn bounds(&self, rule: &str) -> Bounds {
+        let found = self.rules.iter().find(|known| &*known.name == rule);
+        found.map_or(Bounds { age_us: self.age_us, bytes: self.bytes }, |rule| rule.bounds)
+    }
+
+    /// Messages under this rule that were captured before this are too old, µs since the epoch.
+    #[must_use]
+    pub fn cutoff_us(&self, rule: &str, now_us: i64) -> Option<i64> {
+        Some(now_us.saturating_sub(self.bounds(rule).age_us?))
+    }
+
+    /// Under which name a rule's octets are counted: its own, or that of the default rule.
+    fn counted_as(&self, rule: &Arc<str>) -> Arc<str> {
+        let known = self.rules.iter().any(|known| known.name == *rule);
+        if known { Arc::clone(rule) } else { rule::default_name() }
+    }
+
+    /// Which of these pieces, oldest first, may go: those too old, then the oldest of each rule that has too much, then
+    /// the oldest of all while the disk is nearly full.
+    pub(super) fn plan(&self, pieces: Vec<Piece>, disk_free_bytes: Option<u64>, now_us: i64) -> Plan {
+        let mut rules: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for piece in &pieces {
+            *rules.entry(self.counted_as(&piece.rule)).or_default() += piece.bytes;
         }
-        Plan { expired, store_bytes, disk_free_bytes }
+        let mut reasons = vec![None; pieces.len()];
+        let (mut left, mut free_bytes) = (rules.clone(), disk_free_bytes);
+        for reason in [Reason::Age, Reason::Size, Reason::Disk] {
+            let may_go = |(piece, gone): &(&Piece, &mut Option<Reason>)| gone.is_none() && !piece.stays;
+            for (piece, gone) in pieces.iter().zip(&mut reasons).filter(may_go) {
+                let left_bytes = left.entry(self.counted_as(&piece.rule)).or_default();
+                let goes = match reason {
+                    Reason::Age => {
+                        let cutoff_us = self.cutoff_us(&piece.rule, now_us);
+                        cutoff_us.is_some_and(|cutoff| piece.newest_us.is_none_or(|us| us < cutoff))
+                    }
+                    Reason::Size => self.bounds(&piece.rule).bytes.is_some_and(|most| *left_bytes > most),
+                    Reason::Disk => free_bytes.is_some_and(|free| free < self.free_bytes),
+                };
+                if goes {
+                    *left_bytes -= piece.bytes;
+                    free_bytes = free_bytes.map(|free| free.saturating_add(piece.bytes));
+                    *gone = Some(reason);
+                }
+            }
+        }
+        let expired = pieces.into_iter().zip(reasons).filter_map(|(piece, reason)| {
+            let Piece { name, rule, newest_us, bytes, .. } = piece;
+            Some(Expired { name, rule, newest_us, bytes, reason: reason? })
+        });
+        let store_bytes = rules.values().sum();
+        Plan { expired: expired.collect(), store_bytes, rules: rules.into_iter().collect(), disk_free_bytes }
+    }
+
+    /// For a store that does not keep the slices of different rules apart: so long, and so much, that no rule is broken.
+    pub(super) fn alike(&self) -> Self {
+        let all = || self.rules.iter().map(|rule| rule.bounds).chain([self.bounds(rule::DEFAULT_RULE)]);
+        let age_us: Option<Vec<_>> = all().map(|bounds| bounds.age_us).collect();
+        let bytes: Option<Vec<_>> = all().map(|bounds| bounds.bytes).collect();
+        Self {
+            age_us: age_us.and_then(|ages| ages.into_iter().max()),
+            bytes: bytes.map(|bytes| bytes.into_iter().fold(0, u64::saturating_add)),
+            free_bytes: self.free_bytes,
+            rules: Arc::default(),
+        }
     }
 }
 
 /// Lets go of what may go, again and again until stopped.
 pub async fn run(
     store: Arc<dyn Store>,
-    retention: Retention,
+    retention: Arc<Retention>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
@@ -128,8 +179,14 @@ pub async fn run(
         match store.retain(&retention, clock::now_us()).await {
             Ok(plan) => {
                 for expired in &plan.expired {
-                    let Expired { name, bytes, reason, .. } = expired;
-                    tracing::info!(name, bytes, reason = reason.as_str(), "a part of the store is gone");
+                    let Expired { name, rule, bytes, reason, .. } = expired;
+                    tracing::info!(
+                        name,
+                        rule = &**rule,
+                        bytes,
+                        reason = reason.as_str(),
+                        "a part of the store is gone"
+                    );
                 }
                 metrics.retained(&plan, retention.free_bytes);
             }
@@ -153,19 +210,33 @@ pub async fn plan(store: &dyn Store, retention: &Retention) -> Result<Plan, Stor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rule::DEFAULT_RULE;
 
     const NOW_US: i64 = 1_000_000_000;
 
-    fn names(retention: Retention, disk_free_bytes: Option<u64>) -> Vec<(String, Reason)> {
-        // Ten pieces of 100 octets, each 10 s younger than the one before; the last is 5 s old.
-        let piece = |n: i64| Piece {
-            name: n.to_string(),
-            newest_us: Some(NOW_US - 5_000_000 - (9 - n) * 10_000_000),
+    /// A piece of 100 octets whose youngest message is so old.
+    fn piece(name: &str, rule: &str, seconds: i64) -> Piece {
+        Piece {
+            name: name.to_owned(),
+            rule: rule.into(),
+            newest_us: Some(NOW_US - seconds * 1_000_000),
             bytes: 100,
-        };
-        let plan = retention.plan((0..10).map(piece).collect(), 50, disk_free_bytes, NOW_US);
-        assert_eq!(plan.store_bytes, 1050);
+            stays: false,
+        }
+    }
+
+    fn planned(retention: &Retention, pieces: Vec<Piece>, free: Option<u64>) -> Vec<(String, Reason)> {
+        let plan = retention.plan(pieces, free, NOW_US);
         plan.expired.into_iter().map(|expired| (expired.name, expired.reason)).collect()
+    }
+
+    fn names(retention: Retention, disk_free_bytes: Option<u64>) -> Vec<(String, Reason)> {
+        // Each is 10 s younger than the one before; the last is 5 s old, and one is written to.
+        let mut pieces: Vec<_> =
+            (0..10).map(|n| piece(&n.to_string(), DEFAULT_RULE, 5 + (9 - n) * 10)).collect();
+        pieces.push(Piece { bytes: 50, stays: true, ..piece("written", DEFAULT_RULE, 100) });
+        assert_eq!(retention.plan(pieces.clone(), None, NOW_US).store_bytes, 1050);
+        planned(&retention, pieces, disk_free_bytes)
     }
 
     fn expected(names: &[(&str, Reason)]) -> Vec<(String, Reason)> {
@@ -188,16 +259,97 @@ mod tests {
         let retention = Retention { bytes: Some(850), ..Retention::default() };
         assert_eq!(names(retention, None), expected(&[("0", Reason::Size), ("1", Reason::Size)]));
         // What cannot go counts too.
-        assert_eq!(names(Retention { bytes: Some(0), ..retention }, None).len(), 10);
+        assert_eq!(names(Retention { bytes: Some(0), ..Retention::default() }, None).len(), 10);
     }
 
     #[test]
     fn of_a_disk_that_is_nearly_full_so_much_goes_as_is_wanted_free() {
-        let retention = Retention { free_bytes: 300, ..Retention::default() };
-        assert!(names(retention, Some(300)).is_empty());
-        assert_eq!(names(retention, Some(150)), expected(&[("0", Reason::Disk), ("1", Reason::Disk)]));
-        assert!(names(retention, None).is_empty(), "a store elsewhere");
-        let both = Retention { age_us: Some(90_000_000), ..retention };
+        let retention = || Retention { free_bytes: 300, ..Retention::default() };
+        assert!(names(retention(), Some(300)).is_empty());
+        assert_eq!(names(retention(), Some(150)), expected(&[("0", Reason::Disk), ("1", Reason::Disk)]));
+        assert!(names(retention(), None).is_empty(), "a store elsewhere");
+        let both = Retention { age_us: Some(90_000_000), ..retention() };
         assert_eq!(names(both, Some(150)), expected(&[("0", Reason::Age), ("1", Reason::Disk)]));
+    }
+
+    fn rule(name: &str, classes: &[Class], tenants: &[&str], age_s: i64, bytes: u64) -> Rule {
+        Rule {
+            name: name.into(),
+            classes: classes.to_vec(),
+            tenants: tenants.iter().map(|tenant| (*tenant).into()).collect(),
+            bounds: Bounds {
+                age_us: Some(age_s * 1_000_000).filter(|us| *us > 0),
+                bytes: Some(bytes).filter(|bytes| *bytes > 0),
+            },
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_takes_a_slice_is_its_own() {
+        let rules = [
+            rule("acme's events", &[Class::Event], &["acme"], 0, 0),
+            rule("pings", &[Class::Options, Class::Registration], &[], 0, 0),
+            rule("of two", &[], &["acme", "bell"], 0, 0),
+        ];
+        let retention = Retention { rules: rules.into(), ..Retention::default() };
+        for (class, tenant, name) in [
+            (Class::Event, Some("acme"), "acme's events"),
+            (Class::Event, Some("bell"), "of two"),
+            (Class::Event, None, "default"),
+            (Class::Options, None, "pings"),
+            (Class::Registration, Some("acme"), "pings"),
+            (Class::Call, Some("acme"), "of two"),
+            (Class::Call, Some("other"), "default"),
+            (Class::Call, None, "default"),
+        ] {
+            assert_eq!(&*retention.rule_of(class, tenant), name, "{class:?} {tenant:?}");
+        }
+    }
+
+    #[test]
+    fn each_rule_has_bounds_of_its_own_and_one_that_is_gone_those_of_the_default() {
+        let rules = [rule("pings", &[], &[], 20, 0), rule("small", &[], &[], 0, 150)];
+        let retention = Retention { age_us: Some(60_000_000), rules: rules.into(), ..Retention::default() };
+        let pieces = vec![
+            piece("a", "default", 70),
+            piece("b", "small", 65),
+            piece("c", "no longer there", 64),
+            piece("d", "pings", 50),
+            piece("e", "default", 40),
+            Piece { stays: true, ..piece("f", "pings", 30) },
+            piece("g", "small", 25),
+            piece("h", "pings", 10),
+        ];
+        let all = retention.plan(pieces.clone(), None, NOW_US);
+        let counted: Vec<_> = all.rules.iter().map(|(name, bytes)| (&**name, *bytes)).collect();
+        assert_eq!(counted, [("default", 300), ("pings", 300), ("small", 200)]);
+        let by_rules = [("a", Reason::Age), ("b", Reason::Size), ("c", Reason::Age), ("d", Reason::Age)];
+        assert_eq!(planned(&retention, pieces.clone(), None), expected(&by_rules));
+        // The disk's guard takes the oldest of what is left, whatever its rule; what goes anyhow counts first.
+        let guarded = Retention { free_bytes: 600, ..retention };
+        let with_disk = [&by_rules[..], &[("e", Reason::Disk), ("g", Reason::Disk)]].concat();
+        assert_eq!(planned(&guarded, pieces.clone(), Some(0)), expected(&with_disk));
+        assert_eq!(planned(&guarded, pieces, Some(200)), expected(&by_rules));
+    }
+
+    #[test]
+    fn what_is_not_kept_apart_is_kept_for_as_long_as_any_rule_wants() {
+        let with = |rules: &[Rule], age_s: i64, bytes| {
+            let retention = Retention {
+                age_us: Some(age_s * 1_000_000),
+                bytes: Some(bytes),
+                rules: rules.into(),
+                free_bytes: 7,
+            };
+            let alike = retention.alike();
+            assert_eq!((alike.free_bytes, alike.rules.len()), (7, 0));
+            (alike.age_us.map(|us| us / 1_000_000), alike.bytes)
+        };
+        assert_eq!(with(&[], 9, 100), (Some(9), Some(100)));
+        assert_eq!(
+            with(&[rule("a", &[], &[], 20, 50), rule("b", &[], &[], 5, 7)], 9, 100),
+            (Some(20), Some(157))
+        );
+        assert_eq!(with(&[rule("a", &[], &[], 0, 0)], 9, 100), (None, None));
     }
 }

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::{Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk, Walked};
+use super::dictionary::Dictionaries;
+use super::retention::Piece;
+use super::{Dictionary, Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk, Walked};
 use crate::spool::Position;
 use bucket::Bucket;
 
@@ -30,6 +32,7 @@ pub struct SqliteStore {
     spool: String,
     buckets: RwLock<BTreeMap<u32, Arc<Bucket>>>,
     current: Mutex<Current>,
+    dictionaries: Dictionaries,
 }
 
 /// The bucket that is written.
@@ -64,6 +67,7 @@ impl SqliteStore {
             spool: spool.to_owned(),
             buckets: RwLock::new(buckets),
             current: Mutex::new(Current { number: last, since: Instant::now(), slices: BUCKET_SLICES }),
+            dictionaries: Dictionaries::default(),
         })
     }
 
@@ -114,6 +118,15 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        for bucket in self.buckets() {
+            if let Some(dictionary) = bucket.newest_dictionary().await? {
+                return Ok(Some(dictionary));
+            }
+        }
+        Ok(None)
+    }
+
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let limit = walk.limit as usize;
         let mut buckets: Vec<_> =
@@ -125,7 +138,7 @@ impl Store for SqliteStore {
             if found.get(limit.saturating_sub(1)).is_some_and(|last| last.first_us > newest_us) {
                 break;
             }
-            let slices = bucket.walk(walk).await?;
+            let slices = bucket.walk(walk, &self.dictionaries).await?;
             if !slices.is_empty() {
                 found.extend(slices);
                 found.sort_unstable_by_key(|s| std::cmp::Reverse((s.first_us, s.id)));
@@ -137,10 +150,12 @@ impl Store for SqliteStore {
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
         // The newest bucket stays whatever it holds: it is the one that is written, and knows how far the spool is stored.
-        let mut buckets = self.buckets().into_iter();
-        let kept_bytes = buckets.next().map_or(0, |bucket| bucket.bytes());
-        let pieces = buckets.rev().map(|bucket| bucket.piece(now_us)).collect();
-        Ok(retention.plan(pieces, kept_bytes, self.disk_free_bytes(), now_us))
+        let buckets = self.buckets();
+        let newest = buckets.first().map(|bucket| bucket.number());
+        let piece =
+            |bucket: &Arc<Bucket>| Piece { stays: Some(bucket.number()) == newest, ..bucket.piece(now_us) };
+        let pieces = buckets.iter().rev().map(piece).collect();
+        Ok(retention.alike().plan(pieces, self.disk_free_bytes(), now_us))
     }
 
     async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {

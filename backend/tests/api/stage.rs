@@ -18,8 +18,9 @@ use siplens_backend::ingest::quarantine::Quarantine;
 use siplens_backend::search::Search;
 use siplens_backend::spool::Position;
 use siplens_backend::store::postgres::PostgresStore;
+use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Store, slice};
+use siplens_backend::store::{Flush, Store};
 use siplens_backend::telemetry::tally::Tally;
 use sqlx::Connection;
 use tower::ServiceExt;
@@ -245,7 +246,7 @@ fn paths() -> EventPaths {
 }
 
 async fn write(store: &Arc<dyn Store>, messages: Vec<Message>) {
-    let slices = slice::cut(messages, &paths()).unwrap();
+    let slices = Cutter { paths: Arc::new(paths()), ..Cutter::default() }.cut(messages).unwrap();
     store.write(&Flush { slices, end: Position { segment: 1, offset: 1 } }).await.unwrap();
 }
 
@@ -262,6 +263,7 @@ fn captured(at_us: i64, session: &str, raw: String, reply: bool) -> Message {
             agent_id: 2001,
             agent_name: Some("proxy".into()),
             protocol_type: PROTOCOL_SIP,
+            tenant: None,
             correlation_id: Some(session.into()),
             call_id: None,
             full_length: None,

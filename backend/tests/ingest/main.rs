@@ -13,7 +13,7 @@ use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Plan, Retention, Store, StoreError, Walk, Walked};
+use siplens_backend::store::{Dictionary, Flush, Plan, Retention, Store, StoreError, Walk, Walked};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -143,6 +143,10 @@ impl Store for Flaky {
         } else {
             self.store.write(flush).await
         }
+    }
+
+    async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        self.store.newest_dictionary().await
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {

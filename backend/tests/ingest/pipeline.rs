@@ -14,6 +14,7 @@ use siplens_backend::search::filter::Filter;
 use siplens_backend::search::{Page, Search};
 use siplens_backend::spool::{Spool, SpoolConfig, SpoolWriter};
 use siplens_backend::store::Store;
+use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -61,7 +62,7 @@ impl Pipeline {
             metrics: Arc::clone(&metrics),
             interval: Duration::from_millis(50),
             inflated_bytes: 65_536,
-            paths: Arc::default(),
+            cutter: Cutter::default(),
             stop: Arc::clone(&stop_flushing),
         };
         let runtime = tokio::runtime::Handle::current();

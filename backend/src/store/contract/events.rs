@@ -1,7 +1,7 @@
 //! Events: kept, found by what they name, and shown in their calls only.
 
 use super::*;
-use crate::call::event::JsonPath;
+use crate::call::event::{EventPaths, JsonPath};
 use crate::search::filter::JsonFilter;
 
 fn paths() -> EventPaths {
@@ -22,7 +22,7 @@ fn about(call_id: &str, event: Message) -> Message {
 }
 
 async fn write_events(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
-    let slices = slice::cut(messages, &paths()).expect("slices");
+    let slices = Cutter { paths: Arc::new(paths()), ..Cutter::default() }.cut(messages).expect("slices");
     let flush = Flush { slices, end: Position { segment: 1, offset } };
     store.write(&flush).await.expect("written");
 }

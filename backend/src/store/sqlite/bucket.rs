@@ -1,6 +1,7 @@
 //! One SQLite file of the embedded store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,10 +11,11 @@ use sqlx::sqlite::{
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use crate::spool::Position;
+use crate::store::dictionary::{self, Dictionaries};
 use crate::store::retention::Piece;
-use crate::store::{Flush, StoreError, StoredSlice, Walk};
+use crate::store::{Dictionary, DictionaryId, Flush, StoreError, StoredSlice, Walk, rule};
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const DDL: &str = "
     create table slice (
@@ -29,8 +31,9 @@ const DDL: &str = "
         slice integer not null,
         primary key (key, first_us, slice)
     ) without rowid;
+    create table dictionary (id integer primary key, made_at_us integer not null, octets blob not null);
     create table checkpoint (spool text primary key, segment integer not null, offset integer not null) without rowid;
-    pragma user_version = 1;
+    pragma user_version = 2;
 ";
 
 /// Rows of one bucket take the low bits of a slice's id, the bucket's number the high ones.
@@ -133,8 +136,10 @@ impl Bucket {
             changed().and_then(|at| i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
         Piece {
             name: file_name(self.number),
+            rule: rule::default_name(),
             newest_us: self.newest_us().map(|us| us.min(changed_us.unwrap_or(now_us))),
             bytes: self.bytes(),
+            stays: false,
         }
     }
 
@@ -204,7 +209,11 @@ impl Bucket {
     }
 
     /// The next slices of a walk that are in this bucket.
-    pub async fn walk(&self, walk: &Walk) -> Result<Vec<StoredSlice>, StoreError> {
+    pub async fn walk(
+        &self,
+        walk: &Walk,
+        dictionaries: &Dictionaries,
+    ) -> Result<Vec<StoredSlice>, StoreError> {
         let (after_us, after_row) = self.after(walk.after);
         let mut query = sqlx::query(walk.sql())
             .bind(walk.first_since_us.unwrap_or(i64::MIN))
@@ -215,20 +224,50 @@ impl Bucket {
         if let Some(key) = walk.key {
             query = query.bind(key.hash());
         }
-        let rows = match query.fetch_all(&self.pool).await {
-            Err(_) if self.gone.load(Ordering::Acquire) => return Ok(Vec::new()),
-            rows => rows?,
-        };
-        rows.into_iter()
-            .map(|row| {
+        let slices = async {
+            let mut slices = Vec::new();
+            for row in query.fetch_all(&self.pool).await? {
                 let id: i64 = row.try_get(0)?;
-                Ok(StoredSlice {
+                slices.push(StoredSlice {
                     id: i64::from(self.number) << ROW_BITS | id,
                     first_us: row.try_get(1)?,
+                    dictionary: None,
                     blob: row.try_get(2)?,
-                })
-            })
-            .collect()
+                });
+            }
+            let missing = dictionaries.give(&mut slices);
+            if !missing.is_empty() {
+                dictionaries.give_loaded(&mut slices, &self.dictionaries(&missing).await?);
+            }
+            Ok(slices)
+        };
+        match slices.await {
+            Err(_) if self.gone.load(Ordering::Acquire) => Ok(Vec::new()),
+            slices => slices,
+        }
+    }
+
+    /// The newest dictionary that its slices need.
+    pub async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        let sql = "select made_at_us, octets from dictionary order by made_at_us desc limit 1";
+        let row: Option<(i64, Vec<u8>)> = sqlx::query_as(sql).fetch_optional(&self.pool).await?;
+        Ok(row.and_then(|(made_at_us, octets)| dictionary::stored(octets, made_at_us, &self.path.display())))
+    }
+
+    /// Those of these dictionaries that are there, and whole.
+    async fn dictionaries(&self, ids: &[DictionaryId]) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+        let mut found = Vec::new();
+        for id in ids {
+            let row: Option<(i64, Vec<u8>)> =
+                sqlx::query_as("select made_at_us, octets from dictionary where id = $1")
+                    .bind(id.get())
+                    .fetch_optional(&self.pool)
+                    .await?;
+            found.extend(row.and_then(|(made_at_us, octets)| {
+                dictionary::stored(octets, made_at_us, &self.path.display())
+            }));
+        }
+        Ok(found)
     }
 
     /// A place in the walk over all buckets, as one in this bucket.
@@ -271,6 +310,14 @@ async fn write(connection: &mut SqliteConnection, spool: &str, flush: &Flush) ->
             row.push_bind(key).push_bind(first_us).push_bind(slice);
         });
         insert.build().execute(&mut *transaction).await?;
+    }
+    for dictionary in dictionary::needed(&flush.slices) {
+        sqlx::query("insert or ignore into dictionary (id, made_at_us, octets) values ($1, $2, $3)")
+            .bind(dictionary.id().get())
+            .bind(dictionary.made_at_us())
+            .bind(dictionary.octets())
+            .execute(&mut *transaction)
+            .await?;
     }
     sqlx::query("insert or replace into checkpoint (spool, segment, offset) values ($1, $2, $3)")
         .bind(spool)

@@ -1,0 +1,335 @@
+//! Trained zstd dictionaries. A slice is too short to compress well by itself; with a dictionary of what messages have
+//! in common, a message takes a third. A frame names its dictionary by an id that follows from the dictionary's content;
+//! a store keeps each dictionary that its slices need beside them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use zstd::zstd_safe::{self, CCtx, CDict, DCtx, DDict, SafeResult};
+
+use super::{Slice, StoredSlice};
+
+/// Names a dictionary, in frames and in stores.
+pub type DictionaryId = NonZeroU32;
+
+/// zstd's level: higher ones gain a hundredth on slices and cost twice as much.
+const LEVEL: i32 = 1;
+
+/// Dictionaries that a store has in memory at most, some 200 KiB each while in use.
+const MOST_KNOWN: usize = 64;
+
+/// A trained dictionary.
+pub struct Dictionary {
+    id: DictionaryId,
+    made_at_us: i64,
+    octets: Box<[u8]>,
+    /// Made when first needed: most dictionaries are only read by.
+    encoder: OnceLock<Option<CDict<'static>>>,
+    decoder: DDict<'static>,
+}
+
+/// Some octets are no dictionary.
+#[derive(Debug, thiserror::Error)]
+pub enum DictionaryError {
+    /// They are not one that zstd can use.
+    #[error("{0} octets are not a zstd dictionary")]
+    NotOne(usize),
+    /// None can be made of these samples.
+    #[error("no dictionary can be made: {0}")]
+    Samples(&'static str),
+}
+
+/// A frame cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// By zstd.
+    #[error("zstd: {0}")]
+    Zstd(&'static str),
+    /// It does not say how long its content is, or that it is longer than any is.
+    #[error("expected the content to have 0 to {most} octets, found {found:?}")]
+    Size {
+        /// The longest that is read.
+        most: usize,
+        /// What the frame says.
+        found: Option<u64>,
+    },
+    /// Its dictionary is not there.
+    #[error("dictionary {0} is missing")]
+    Dictionary(DictionaryId),
+}
+
+thread_local! {
+    // Making a context costs more than a slice does.
+    static ENCODER: RefCell<(CCtx<'static>, Vec<u8>)> = RefCell::new((CCtx::create(), Vec::new()));
+    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
+impl Dictionary {
+    /// From a dictionary's octets, as a store kept them.
+    ///
+    /// # Errors
+    /// When they are not a dictionary.
+    pub fn read(octets: Vec<u8>, made_at_us: i64) -> Result<Self, DictionaryError> {
+        let not_one = DictionaryError::NotOne(octets.len());
+        match (zstd_safe::get_dict_id_from_dict(&octets), DDict::try_create(&octets)) {
+            (Some(id), Some(decoder)) => {
+                Ok(Self { id, made_at_us, octets: octets.into(), encoder: OnceLock::new(), decoder })
+            }
+            _ => Err(not_one),
+        }
+    }
+
+    /// Trains one of at most `size` octets with samples that stand one after the other and have these lengths.
+    ///
+    /// # Errors
+    /// When the samples are too few or too alike.
+    pub fn train(
+        samples: &[u8],
+        lengths: &[usize],
+        size: usize,
+        made_at_us: i64,
+    ) -> Result<Self, DictionaryError> {
+        let mut octets = Vec::with_capacity(size);
+        zstd_safe::train_from_buffer(&mut octets, samples, lengths)
+            .map_err(|code| DictionaryError::Samples(zstd_safe::get_error_name(code)))?;
+        Self::read(octets, made_at_us)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> DictionaryId {
+        self.id
+    }
+
+    /// When it was made, µs since the epoch.
+    #[must_use]
+    pub const fn made_at_us(&self) -> i64 {
+        self.made_at_us
+    }
+
+    /// What a store keeps.
+    #[must_use]
+    pub const fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    fn encoder(&self) -> Option<&CDict<'static>> {
+        self.encoder.get_or_init(|| CDict::try_create(&self.octets, LEVEL)).as_ref()
+    }
+}
+
+impl fmt::Debug for Dictionary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dictionary")
+            .field("id", &self.id)
+            .field("octets", &self.octets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Eq for Dictionary {}
+
+impl PartialEq for Dictionary {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.octets == other.octets
+    }
+}
+
+/// Compresses into one frame, and gives it to `take`.
+pub(super) fn deflate<T>(
+    content: &[u8],
+    dictionary: Option<&Dictionary>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Result<T, FrameError> {
+    ENCODER.with_borrow_mut(|(context, frame)| {
+        frame.clear();
+        frame.reserve(zstd_safe::compress_bound(content.len()));
+        zstd_result(match dictionary.and_then(Dictionary::encoder) {
+            Some(dictionary) => context.compress_using_cdict(frame, content, dictionary),
+            None => context.compress(frame, content, LEVEL),
+        })?;
+        let taken = take(frame);
+        // One large slice does not keep its buffer for ever.
+        frame.shrink_to(1 << 20);
+        Ok(taken)
+    })
+}
+
+/// The content of a frame, of at most so many octets.
+pub(super) fn inflate(
+    frame: &[u8],
+    dictionary: Option<&Dictionary>,
+    most: usize,
+) -> Result<Vec<u8>, FrameError> {
+    let found = zstd_safe::get_frame_content_size(frame).ok().flatten();
+    let size = found.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= most);
+    let mut content = Vec::with_capacity(size.ok_or(FrameError::Size { most, found })?);
+    let dictionary = match dictionary_of(frame) {
+        Some(id) => {
+            Some(dictionary.filter(|dictionary| dictionary.id == id).ok_or(FrameError::Dictionary(id))?)
+        }
+        None => None,
+    };
+    DECODER.with_borrow_mut(|context| {
+        zstd_result(match dictionary {
+            Some(dictionary) => context.decompress_using_ddict(&mut content, frame, &dictionary.decoder),
+            None => context.decompress(&mut content, frame),
+        })
+    })?;
+    Ok(content)
+}
+
+/// The dictionary that a frame needs.
+pub(super) fn dictionary_of(frame: &[u8]) -> Option<DictionaryId> {
+    zstd_safe::get_dict_id_from_frame(frame)
+}
+
+fn zstd_result(result: SafeResult) -> Result<usize, FrameError> {
+    result.map_err(|code| FrameError::Zstd(zstd_safe::get_error_name(code)))
+}
+
+/// The dictionaries that some slices need, each once.
+pub(super) fn needed<'a>(
+    slices: impl IntoIterator<Item = &'a Slice>,
+) -> impl Iterator<Item = &'a Arc<Dictionary>> {
+    let mut met = Vec::new();
+    slices.into_iter().filter_map(|slice| slice.dictionary.as_ref()).filter(move |dictionary| {
+        let first = !met.contains(&dictionary.id);
+        if first {
+            met.push(dictionary.id);
+        }
+        first
+    })
+}
+
+/// A dictionary as it was found at `place`; one that is damaged is said, and none.
+pub(super) fn stored(octets: Vec<u8>, made_at_us: i64, place: &dyn fmt::Display) -> Option<Arc<Dictionary>> {
+    match Dictionary::read(octets, made_at_us) {
+        Ok(dictionary) => Some(Arc::new(dictionary)),
+        Err(error) => {
+            tracing::error!(%place, %error, "a dictionary is damaged; slices that need it cannot be read");
+            None
+        }
+    }
+}
+
+/// The dictionaries of a store that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Dictionaries {
+    known: RwLock<HashMap<DictionaryId, Arc<Dictionary>>>,
+}
+
+impl Dictionaries {
+    /// Gives each slice the dictionary it needs. The ids of those that are not in memory come back.
+    pub fn give(&self, slices: &mut [StoredSlice]) -> Vec<DictionaryId> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = Vec::new();
+        for slice in slices.iter_mut().filter(|slice| slice.dictionary.is_none()) {
+            let Some(id) = slice.dictionary_id() else { continue };
+            slice.dictionary = known.get(&id).cloned();
+            if slice.dictionary.is_none() && !missing.contains(&id) {
+                missing.push(id);
+            }
+        }
+        missing
+    }
+
+    /// Gives slices what was loaded of the dictionaries that [`Self::give`] missed, and keeps it in memory.
+    pub fn give_loaded(&self, slices: &mut [StoredSlice], loaded: &[Arc<Dictionary>]) {
+        for slice in slices.iter_mut().filter(|slice| slice.dictionary.is_none()) {
+            let Some(id) = slice.dictionary_id() else { continue };
+            slice.dictionary = loaded.iter().find(|dictionary| dictionary.id == id).cloned();
+        }
+        loaded.iter().cloned().for_each(|dictionary| self.keep(dictionary));
+    }
+
+    /// Keeps a dictionary in memory.
+    pub fn keep(&self, dictionary: Arc<Dictionary>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN
+            && let Some(oldest) = known.values().min_by_key(|dictionary| dictionary.made_at_us).map(|d| d.id)
+        {
+            known.remove(&oldest);
+        }
+        known.insert(dictionary.id, dictionary);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A dictionary of lines that are alike, and differ from those of another seed.
+    pub fn trained(seed: &str) -> Arc<Dictionary> {
+        let samples: Vec<String> = (0..2000)
+            .map(|n| {
+                format!(
+                    "{seed} INVITE sip:{n}@example.net SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.{}\r\n",
+                    n % 99
+                )
+            })
+            .collect();
+        let lengths: Vec<_> = samples.iter().map(String::len).collect();
+        let size = 16 * 1024;
+        Arc::new(Dictionary::train(samples.concat().as_bytes(), &lengths, size, 7).expect("a dictionary"))
+    }
+
+    #[test]
+    fn a_frame_needs_its_dictionary_and_no_other() {
+        let (first, second) = (trained("first"), trained("second"));
+        assert_ne!(first.id(), second.id());
+        let content = b"first INVITE sip:77@example.net SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7\r\n";
+        let frame = deflate(content, Some(&first), <[u8]>::to_vec).expect("a frame");
+        let plain = deflate(content, None, <[u8]>::to_vec).expect("a frame");
+        assert!(frame.len() < plain.len(), "{} {}", frame.len(), plain.len());
+        assert_eq!(inflate(&frame, Some(&first), 100).expect("readable"), content);
+        for wrong in [None, Some(&*second)] {
+            assert!(
+                matches!(inflate(&frame, wrong, 100), Err(FrameError::Dictionary(id)) if id == first.id())
+            );
+        }
+        // A dictionary beside a frame without one changes nothing.
+        assert_eq!(inflate(&plain, Some(&second), 100).expect("readable"), content);
+    }
+
+    #[test]
+    fn a_dictionary_that_was_stored_reads_what_was_written_by_it() {
+        let made = trained("stored");
+        let frame =
+            deflate(b"stored INVITE sip:1@example.net", Some(&made), <[u8]>::to_vec).expect("a frame");
+        let read = Dictionary::read(made.octets().to_vec(), made.made_at_us()).expect("a dictionary");
+        assert_eq!(read, *made);
+        assert_eq!(inflate(&frame, Some(&read), 100).expect("readable"), b"stored INVITE sip:1@example.net");
+        for octets in [&b""[..], b"not a dictionary", &made.octets()[..20]] {
+            assert!(Dictionary::read(octets.to_vec(), 0).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_frame_claims_is_not_believed() {
+        let frame = deflate(&[b'x'; 1000], None, <[u8]>::to_vec).expect("a frame");
+        assert!(matches!(inflate(&frame, None, 999), Err(FrameError::Size { found: Some(1000), .. })));
+        for length in 0..frame.len() {
+            assert!(inflate(&frame[..length], None, 1000).is_err(), "{length}");
+        }
+        assert!(inflate(b"no frame at all", None, 1000).is_err());
+    }
+
+    #[test]
+    fn of_many_dictionaries_the_oldest_leaves_the_memory() {
+        let known = Dictionaries::default();
+        let template = trained("many");
+        for made_at_us in 0..=MOST_KNOWN {
+            // An id stands in octets 4 to 8 of a dictionary.
+            let mut octets = template.octets().to_vec();
+            octets[4..8].copy_from_slice(&u32::try_from(made_at_us + 40_000).expect("an id").to_le_bytes());
+            known.keep(Arc::new(Dictionary::read(octets, made_at_us as i64).expect("a dictionary")));
+        }
+        let known = known.known.into_inner().expect("unharmed");
+        assert_eq!(known.len(), MOST_KNOWN);
+        assert!(known.values().all(|dictionary| dictionary.made_at_us > 0));
+    }
+}
