@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::time::rfc3339;
+use crate::bench::Bench;
 use crate::config::{Config, Overrides};
 use crate::spool::{Record, inspect};
 use crate::store::retention::{self, Expired};
@@ -45,6 +46,9 @@ enum Command {
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Measure what this machine can take, with made-up calls.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print the API's OpenAPI document.
     Openapi,
 }
@@ -162,6 +166,9 @@ impl Cli {
         if matches!(self.command, Command::Openapi) {
             return print(&api::openapi().to_pretty_json()?);
         }
+        if let Command::Bench(bench) = self.command {
+            return bench.run();
+        }
         let Settings { config: path, data_dir, hep_listen, http_listen, customer_listen, database_url } =
             self.settings;
         let overrides = Overrides { data_dir, hep_listen, http_listen, customer_listen, database_url };
@@ -177,7 +184,9 @@ impl Cli {
             Command::Spool(SpoolCommand::Replay { to, files }) => replay_spool(to, &files),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
-            Command::CheckConfig | Command::Openapi => print("the configuration is valid"),
+            Command::CheckConfig | Command::Openapi | Command::Bench(_) => {
+                print("the configuration is valid")
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod api;
 pub mod assets;
+pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod config;

@@ -8,6 +8,7 @@ mod access;
 mod address;
 mod admission;
 mod bad_input;
+mod bench;
 mod build_module;
 mod call;
 mod capture;
