@@ -117,7 +117,7 @@ fn store(c: &mut Criterion) {
 }
 
 fn page() -> siplens_backend::search::Page {
-    siplens_backend::search::Page { cursor: None, limit: 100 }
+    siplens_backend::search::Page::default()
 }
 
 criterion_group!(benches, store);

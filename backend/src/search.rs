@@ -15,10 +15,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
+
 use crate::call::Call;
 use crate::call::event::EventPaths;
 use crate::call::message::{Message, MessageId};
-use crate::call::summary::Summary;
 use crate::store::slice::MAX_SPAN_US;
 use crate::store::{Key, Store, StoreError, StoredSlice, Walk, Walked};
 
@@ -31,8 +32,8 @@ pub use session::Session;
 /// How many slices are taken from the store at once.
 const BATCH: u32 = 512;
 
-/// How long a search looks before it answers with what it has.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long a search looks, at most, before it answers with what it has.
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many messages of one call are read at most; the newest.
 const MAX_CALL_MESSAGES: usize = 10_000;
@@ -44,6 +45,14 @@ pub struct Page {
     pub cursor: Option<String>,
     /// At most so many items, 1 to 1,000.
     pub limit: usize,
+    /// How long it is looked before what was found is answered.
+    pub time_limit: Duration,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { cursor: None, limit: 100, time_limit: TIME_LIMIT }
+    }
 }
 
 /// One page of a list.
@@ -56,6 +65,8 @@ pub struct Listing<T> {
     /// Whether something that belongs here may be missing: the time limit was reached, or a part of the store is
     /// away or damaged.
     pub partial: bool,
+    /// Where the time limit was reached: all that was captured after this has been looked at, µs since the epoch.
+    pub reached_us: Option<i64>,
 }
 
 /// A search could not be answered.
@@ -84,6 +95,7 @@ pub struct Search {
     store: Arc<dyn Store>,
     paths: Arc<EventPaths>,
     scope: Option<Scope>,
+    duplicates: Counter,
 }
 
 /// Slices as a walk brought them, read.
@@ -104,7 +116,20 @@ impl Search {
     /// Searches this store, whose events are keyed by these paths.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, paths: Arc<EventPaths>) -> Self {
-        Self { store, paths, scope: None }
+        Self { store, paths, scope: None, duplicates: Counter::default() }
+    }
+
+    /// Counts what is left out as a duplicate here.
+    #[must_use]
+    pub fn counting(self, duplicates: Counter) -> Self {
+        Self { duplicates, ..self }
+    }
+
+    /// Leaves out what was seen before, and counts it.
+    fn leave_out(&self, messages: &mut Vec<Message>, seen: &mut Seen) {
+        let before = messages.len();
+        messages.retain(|m| seen.is_new(m));
+        self.duplicates.inc_by((before - messages.len()) as u64);
     }
 
     /// Answers when the store can be read.
@@ -126,7 +151,7 @@ impl Search {
             walk.first_until_us =
                 Some(walk.first_until_us.map_or(before.captured_at_us, |t| t.min(before.captured_at_us)));
         }
-        let deadline = Instant::now() + TIME_LIMIT;
+        let deadline = Instant::now() + page.time_limit;
         let mut found: Vec<Message> = Vec::new();
         // What was listed with the cursor's time: a duplicate of it may be still to come.
         let mut listed: Vec<Message> = Vec::new();
@@ -146,7 +171,7 @@ impl Search {
             found.sort_unstable_by_key(|m| std::cmp::Reverse(m.order()));
             let mut seen = Seen::default();
             seen.extend(&listed);
-            found.retain(|m| seen.is_new(m));
+            self.leave_out(&mut found, &mut seen);
             found.truncate(page.limit + 1);
             let Some((first_us, _)) = step.next else { break };
             // Whatever the rest of the walk brings is not newer than this.
@@ -158,7 +183,12 @@ impl Search {
                 found.retain(|m| m.captured_at_us() > newest_unseen_us);
                 if found.len() <= page.limit {
                     let next = MessageCursor::just_after(newest_unseen_us);
-                    return Ok(Listing { items: found, next_cursor: Some(next.encode()), partial: true });
+                    return Ok(Listing {
+                        items: found,
+                        next_cursor: Some(next.encode()),
+                        partial: true,
+                        reached_us: Some(newest_unseen_us),
+                    });
                 }
                 break;
             }
@@ -166,18 +196,19 @@ impl Search {
         let more = found.len() > page.limit;
         found.truncate(page.limit);
         let next_cursor = found.last().filter(|_| more).map(|m| MessageCursor::at(m).encode());
-        Ok(Listing { items: found, next_cursor, partial })
+        Ok(Listing { items: found, next_cursor, partial, reached_us: None })
     }
 
-    /// The calls of which a message meets the filter, the newest first by their first message that the filter's key
-    /// and time range allow. `from_user` and `to_user` are those of the call: who called, who was called.
+    /// The calls of which a message meets the filter and none meets what it must not, the newest first by their first
+    /// message that the filter's key and time range allow. `from_user` and `to_user` are those of the call: who called,
+    /// who was called.
     ///
     /// # Errors
     /// When the cursor is not of this list, or the store is away.
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
         let mut walk = self.walk_for(filter);
         walk.after = page.cursor.as_deref().map(CallCursor::decode).transpose()?.map(|c| c.place);
-        let deadline = Instant::now() + TIME_LIMIT;
+        let deadline = Instant::now() + page.time_limit;
         let mut found: Vec<Call> = Vec::new();
         // Calls met so far, and the slice at which each is listed.
         let mut met: HashMap<String, (i64, i64)> = HashMap::new();
@@ -189,7 +220,7 @@ impl Search {
             for slice in &step.slices {
                 if found.len() == page.limit {
                     let next_cursor = last_place.map(|place| CallCursor { place }.encode());
-                    return Ok(Listing { items: found, next_cursor, partial });
+                    return Ok(Listing { items: found, next_cursor, partial, reached_us: None });
                 }
                 last_place = Some(slice.place);
                 let Some(call_id) = slice.messages.first().and_then(|m| m.sip.call_id.as_deref()) else {
@@ -206,11 +237,12 @@ impl Search {
                 met.insert(call_id.to_owned(), place);
             }
             if step.next.is_none() {
-                return Ok(Listing { items: found, next_cursor: None, partial });
+                return Ok(Listing { items: found, next_cursor: None, partial, reached_us: None });
             }
             if Instant::now() > deadline {
                 let next_cursor = step.next.map(|place| CallCursor { place }.encode());
-                return Ok(Listing { items: found, next_cursor, partial: true });
+                let reached_us = step.next.map(|(first_us, _)| first_us);
+                return Ok(Listing { items: found, next_cursor, partial: true, reached_us });
             }
         }
     }
@@ -231,13 +263,8 @@ impl Search {
             .map(|s| s.place)
             .min()
             .unwrap_or(slice.place);
-        let call = join(call_id, slices);
-        let of_messages = Filter { from_user: None, to_user: None, ..filter.clone() };
-        let meets = call.messages.iter().any(|m| of_messages.accepts(m)) && {
-            let summary = Summary::read(&call);
-            let same = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-            same(&filter.from_user, &summary.from_user) && same(&filter.to_user, &summary.to_user)
-        };
+        let call = self.join(call_id, slices);
+        let meets = filter.accepts_call(&call);
         Ok((place, meets.then_some(call)))
     }
 
@@ -252,7 +279,7 @@ impl Search {
         correlation_id: Option<&str>,
         window: Window,
     ) -> Result<Option<Call>, SearchError> {
-        let mut call = join(call_id, self.slices_of_call(call_id).await?);
+        let mut call = self.join(call_id, self.slices_of_call(call_id).await?);
         let missing = call.partial;
         let filter = Filter {
             correlation_id: correlation_id.map(str::to_owned),
@@ -292,6 +319,13 @@ impl Search {
                 return Ok((slices, true));
             }
         }
+    }
+
+    fn join(&self, call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
+        let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
+        messages.sort_unstable_by_key(Message::order);
+        self.leave_out(&mut messages, &mut Seen::default());
+        Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
     }
 
     /// Takes the next slices of a walk and moves it on. The one place where messages come from: what the scope does
@@ -340,14 +374,6 @@ fn walk_of(window: Window) -> Walk {
         after: None,
         limit: BATCH,
     }
-}
-
-fn join(call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
-    let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
-    messages.sort_unstable_by_key(Message::order);
-    let mut seen = Seen::default();
-    messages.retain(|m| seen.is_new(m));
-    Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
 }
 
 impl Message {

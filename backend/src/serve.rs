@@ -105,7 +105,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let spool_stats = writer.stats();
     let (metrics_spool, ready_spool) = (Arc::clone(&spool_stats), spool_stats);
     servers.spawn(retention::run(Arc::clone(&store), retention, Arc::clone(&metrics), stop_http.clone()));
-    let search = Search::new(store, paths);
+    let search = Search::new(store, paths).counting(metrics.duplicates.clone());
     let customer_url = public_url(&config.customer.public_url, customer_address);
     let links =
         customer::Links::open(Arc::clone(&accounts), customer_url, config.customer.link_max_seconds).await?;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
 use super::model::{Call, CallSummary, Listing, Pcap};
-use super::query::{CallQuery, ExportQuery, Params, SearchQuery};
+use super::query::{CallQuery, ExportQuery, Params, SearchPageQuery, SearchQuery};
 use crate::call;
 use crate::search::Window;
 
@@ -23,7 +23,7 @@ use crate::search::Window;
     path = "/api/v1/calls",
     operation_id = "list_calls",
     tag = "calls",
-    params(SearchQuery),
+    params(SearchQuery<SearchPageQuery>),
     responses(
         (status = 200, body = Listing<CallSummary>),
         (status = 400, body = ErrorBody),
@@ -33,15 +33,15 @@ use crate::search::Window;
 )]
 pub async fn list(
     State(state): State<Arc<ApiState>>,
-    Params(query): Params<SearchQuery>,
+    Params(query): Params<SearchQuery<SearchPageQuery>>,
 ) -> Result<Json<Listing<CallSummary>>, ApiError> {
-    let (filter, page) = query.read()?;
+    let (filter, rest) = query.read()?;
     if filter.wants_events() {
         return Err(ApiError::BadRequest(
             "kind=other, protocol_type and json: expected in a search for messages; a call is found by its SIP".into(),
         ));
     }
-    let calls = state.search.calls(&filter, &page).await?;
+    let calls = state.search.calls(&filter, &rest.read()?).await?;
     Ok(Json(calls.into()))
 }
 

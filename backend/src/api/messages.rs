@@ -8,7 +8,7 @@ use axum::extract::State;
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
 use super::model::{Listing, Message};
-use super::query::{Params, SearchQuery};
+use super::query::{Params, SearchPageQuery, SearchQuery};
 
 /// Messages that meet all conditions, newest first.
 #[utoipa::path(
@@ -16,7 +16,7 @@ use super::query::{Params, SearchQuery};
     path = "/api/v1/messages",
     operation_id = "list_messages",
     tag = "messages",
-    params(SearchQuery),
+    params(SearchQuery<SearchPageQuery>),
     responses(
         (status = 200, body = Listing<Message>),
         (status = 400, body = ErrorBody),
@@ -26,9 +26,9 @@ use super::query::{Params, SearchQuery};
 )]
 pub async fn list(
     State(state): State<Arc<ApiState>>,
-    Params(query): Params<SearchQuery>,
+    Params(query): Params<SearchQuery<SearchPageQuery>>,
 ) -> Result<Json<Listing<Message>>, ApiError> {
-    let (filter, page) = query.read()?;
-    let messages = state.search.messages(&filter, &page).await?;
+    let (filter, rest) = query.read()?;
+    let messages = state.search.messages(&filter, &rest.read()?).await?;
     Ok(Json(messages.into()))
 }

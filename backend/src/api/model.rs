@@ -27,6 +27,9 @@ pub struct Listing<T> {
     /// Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
     /// there), or a part of the store is away or damaged.
     pub partial: bool,
+    /// Where the time limit was reached: all that was captured after this has been looked at.
+    #[schema(required)]
+    pub reached_at: Option<String>,
 }
 
 /// A captured message.
@@ -381,6 +384,7 @@ impl<S, T: for<'a> From<&'a S>> From<search::Listing<S>> for Listing<T> {
             items: listing.items.iter().map(T::from).collect(),
             next_cursor: listing.next_cursor,
             partial: listing.partial,
+            reached_at: listing.reached_us.map(rfc3339),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What clients may ask, typed. A name that is not known is refused, so that a misspelt filter never looks like a
 //! search that found everything.
 
+mod search;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -8,11 +10,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
+pub use search::{Rest, SearchPageQuery, SearchQuery};
+
 use super::error::ApiError;
 use super::time;
-use crate::call::message::{Kind, Transport};
 use crate::export::Format;
-use crate::search::filter::{AddressFilter, Filter, FilterError, JsonFilter, StatusFilter};
+use crate::search::filter::FilterError;
 use crate::search::{Page, Window};
 use crate::telemetry::clock::now_us;
 
@@ -38,58 +41,6 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
             Err(_) => Err(ApiError::BadRequest("the query cannot be read".into())),
         }
     }
-}
-
-/// A search for messages or calls. All conditions must be met.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct SearchQuery {
-    /// Exact correlation id (session id).
-    correlation_id: Option<String>,
-    /// Exact Call-ID.
-    call_id: Option<String>,
-    /// Exact user of From; of a call, the caller.
-    from_user: Option<String>,
-    /// Exact user of To; of a call, the callee.
-    to_user: Option<String>,
-    /// Request method; for a reply that of its CSeq.
-    #[param(example = "INVITE")]
-    method: Option<String>,
-    /// Status of a reply: a code, or a class such as `4xx`.
-    #[param(example = "486")]
-    status: Option<String>,
-    /// Sender: an address, address:port or network/bits.
-    #[param(example = "10.0.0.0/8")]
-    src: Option<String>,
-    /// Receiver: as `src`.
-    dst: Option<String>,
-    /// Part of User-Agent or Server, any case.
-    user_agent: Option<String>,
-    /// Capture agent's id.
-    #[param(value_type = Option<u32>)]
-    agent_id: Option<String>,
-    /// `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`.
-    transport: Option<String>,
-    /// `request`, `reply`, `malformed` or `other`, which is an event.
-    kind: Option<String>,
-    /// HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line.
-    #[param(value_type = Option<u8>)]
-    protocol_type: Option<String>,
-    /// `path=value` in the JSON payload of an event.
-    #[param(example = "call_id=a84b4c76e66710@192.0.2.1")]
-    json: Option<String>,
-    /// Captured then or later: RFC 3339, or relative to now such as `-15m`.
-    #[param(example = "-15m")]
-    since: Option<String>,
-    /// Captured then or earlier: as `since`.
-    #[param(example = "now")]
-    until: Option<String>,
-    /// At most so many items, 1 to 1000.
-    #[param(value_type = Option<u32>, default = 100, minimum = 1, maximum = 1000)]
-    limit: Option<String>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// Which part of a call.
@@ -167,40 +118,6 @@ pub struct LimitQuery {
     /// At most so many items, 1 to 1000.
     #[param(value_type = Option<u32>, default = 100, minimum = 1, maximum = 1000)]
     limit: Option<String>,
-}
-
-impl SearchQuery {
-    /// The filter and the page that are asked for.
-    ///
-    /// # Errors
-    /// When a value is not one of its parameter.
-    pub fn read(self) -> Result<(Filter, Page), ApiError> {
-        let window = window(self.since, self.until)?;
-        let filter = Filter {
-            correlation_id: text("correlation_id", self.correlation_id)?,
-            call_id: text("call_id", self.call_id)?,
-            from_user: text("from_user", self.from_user)?,
-            to_user: text("to_user", self.to_user)?,
-            method: text("method", self.method)?,
-            status: self.status.map(|s| StatusFilter::parse(&s)).transpose()?,
-            src: self.src.map(|s| AddressFilter::parse("src", &s)).transpose()?,
-            dst: self.dst.map(|s| AddressFilter::parse("dst", &s)).transpose()?,
-            user_agent: text("user_agent", self.user_agent)?,
-            agent_id: one_of("agent_id", "a number", self.agent_id, |s| s.parse().ok())?,
-            transport: one_of(
-                "transport",
-                "udp, tcp, tls, sctp, ws or wss",
-                self.transport,
-                Transport::from_name,
-            )?,
-            kind: one_of("kind", "request, reply, malformed or other", self.kind, Kind::from_name)?,
-            protocol_type: one_of("protocol_type", "0 to 255", self.protocol_type, |s| s.parse().ok())?,
-            json: text("json", self.json)?.map(|s| JsonFilter::parse(&s)).transpose()?,
-            since_us: window.since_us,
-            until_us: window.until_us,
-        };
-        Ok((filter, page(self.limit, self.cursor)?))
-    }
 }
 
 impl CallQuery {
@@ -305,7 +222,7 @@ fn limit(limit: Option<String>) -> Result<usize, ApiError> {
 }
 
 fn page(items: Option<String>, cursor: Option<String>) -> Result<Page, ApiError> {
-    Ok(Page { limit: limit(items)?, cursor: text("cursor", cursor)? })
+    Ok(Page { limit: limit(items)?, cursor: text("cursor", cursor)?, ..Page::default() })
 }
 
 fn one_of<T>(

@@ -139,7 +139,7 @@ impl Links {
         items.truncate(page.limit);
         let last = items.last().filter(|_| more);
         let next_cursor = last.map(|link| URL_SAFE_NO_PAD.encode(link.id.as_bytes()));
-        Ok(Listing { items, next_cursor, partial: false })
+        Ok(Listing { items, next_cursor, partial: false, reached_us: None })
     }
 
     /// Ends a link for good; whether there is one with this id.

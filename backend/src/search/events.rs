@@ -49,7 +49,8 @@ impl Search {
                 }
             }
         }
-        let mut seen = Seen::default();
-        Ok((found.into_values().filter(|m| seen.is_new(m)).collect(), more))
+        let mut events = found.into_values().collect();
+        self.leave_out(&mut events, &mut Seen::default());
+        Ok((events, more))
     }
 }

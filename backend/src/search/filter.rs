@@ -1,40 +1,17 @@
 //! What is looked for, typed: no text of a client ever becomes a column or an operator.
 
-use std::net::{IpAddr, SocketAddr};
+mod condition;
 
-use crate::call::event::{self, EventPaths, JsonPath};
+use memchr::memmem;
+
+use super::Window;
+use crate::call::Call;
+use crate::call::event::EventPaths;
 use crate::call::message::{Kind, Message, PROTOCOL_SIP, Transport};
-use crate::network::Network;
+use crate::call::summary::Summary;
 use crate::store::Key;
 
-/// An address to look for: a host, a host and port, or a network.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AddressFilter {
-    /// Any port of this address.
-    Host(IpAddr),
-    /// All addresses with these leading bits.
-    Network(Network),
-    /// Exactly this address and port.
-    Socket(SocketAddr),
-}
-
-/// A status code, or a class of them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum StatusFilter {
-    /// All codes whose first digit is this (1 to 6).
-    Class(u8),
-    /// Exactly this code.
-    Code(u16),
-}
-
-/// A value in the JSON payload of an event.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct JsonFilter {
-    /// Where.
-    pub path: JsonPath,
-    /// What it must be: a text, or a number or truth value as JSON writes it.
-    pub value: String,
-}
+pub use condition::{AddressFilter, FilterError, HeaderFilter, JsonFilter, StatusFilter, UserFilter};
 
 /// The conditions that a message must meet, all of them. Empty takes everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,10 +20,12 @@ pub struct Filter {
     pub correlation_id: Option<String>,
     /// Exact Call-ID.
     pub call_id: Option<String>,
-    /// Exact user of From.
-    pub from_user: Option<String>,
-    /// Exact user of To.
-    pub to_user: Option<String>,
+    /// User of From.
+    pub from_user: Option<UserFilter>,
+    /// User of To.
+    pub to_user: Option<UserFilter>,
+    /// User of the Request-URI.
+    pub request_user: Option<UserFilter>,
     /// Method, any case; for a reply that of its CSeq.
     pub method: Option<String>,
     /// Status of a reply.
@@ -67,117 +46,16 @@ pub struct Filter {
     pub protocol_type: Option<u8>,
     /// Value of a JSON payload.
     pub json: Option<JsonFilter>,
+    /// A header.
+    pub header: Option<HeaderFilter>,
+    /// Octets that the payload holds.
+    pub contains: Option<String>,
     /// Captured at or after, µs since the epoch.
     pub since_us: Option<i64>,
     /// Captured before or at, µs since the epoch.
     pub until_us: Option<i64>,
-}
-
-/// The filter text could not be read.
-#[derive(Clone, Debug, thiserror::Error, Eq, PartialEq)]
-#[error("{field}: expected {expected}, found {found:?}")]
-pub struct FilterError {
-    /// The parameter's name.
-    pub field: &'static str,
-    /// What it takes.
-    pub expected: &'static str,
-    /// What came.
-    pub found: String,
-}
-
-impl AddressFilter {
-    /// Reads `10.0.0.1`, `10.0.0.1:5060`, `[::1]:5060`, `::1`, `10.0.0.0/8`.
-    ///
-    /// # Errors
-    /// When it is none of these.
-    pub fn parse(field: &'static str, text: &str) -> Result<Self, FilterError> {
-        let bad = || FilterError {
-            field,
-            expected: "an address, address:port or network/bits",
-            found: text.into(),
-        };
-        if let Ok(ip) = text.parse() {
-            return Ok(Self::Host(ip));
-        }
-        if let Ok(socket) = text.parse() {
-            return Ok(Self::Socket(socket));
-        }
-        Network::parse(text).map(Self::Network).ok_or_else(bad)
-    }
-
-    /// Whether the address meets the condition.
-    #[must_use]
-    pub fn accepts(&self, address: &SocketAddr) -> bool {
-        match self {
-            Self::Host(ip) => address.ip() == *ip,
-            Self::Network(network) => network.contains(address.ip()),
-            Self::Socket(socket) => address.ip() == socket.ip() && address.port() == socket.port(),
-        }
-    }
-
-    /// The one host it can match, if it is only one.
-    #[must_use]
-    pub fn host(&self) -> Option<IpAddr> {
-        match self {
-            Self::Host(ip) => Some(*ip),
-            Self::Network(..) => None,
-            Self::Socket(socket) => Some(socket.ip()),
-        }
-    }
-}
-
-impl StatusFilter {
-    /// Reads `486` or `4xx`.
-    ///
-    /// # Errors
-    /// When it is neither.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let bad = || FilterError {
-            field: "status",
-            expected: "a code such as 486 or a class such as 4xx",
-            found: text.into(),
-        };
-        if let Some(class) = text.strip_suffix("xx") {
-            return match class.parse() {
-                Ok(class @ 1..=6) => Ok(Self::Class(class)),
-                _ => Err(bad()),
-            };
-        }
-        match text.parse() {
-            Ok(code @ 100..=699) => Ok(Self::Code(code)),
-            _ => Err(bad()),
-        }
-    }
-
-    /// Whether the code meets the condition.
-    #[must_use]
-    pub fn accepts(self, status: u16) -> bool {
-        match self {
-            Self::Class(class) => status / 100 == u16::from(class),
-            Self::Code(code) => status == code,
-        }
-    }
-}
-
-impl JsonFilter {
-    /// Reads `path=value`.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let bad = || FilterError {
-            field: "json",
-            expected: "path=value such as report.ssrc=12",
-            found: text.chars().take(64).collect(),
-        };
-        let (path, value) = text.split_once('=').ok_or_else(bad)?;
-        let path = JsonPath::parse(path).map_err(|_| bad())?;
-        Ok(Self { path, value: value.to_owned() })
-    }
-
-    fn accepts(&self, message: &Message) -> bool {
-        event::payload(message).and_then(|payload| self.path.text(&payload)).as_ref() == Some(&self.value)
-    }
+    /// Conditions of which none may be met.
+    pub not: Option<Box<Filter>>,
 }
 
 impl Filter {
@@ -204,11 +82,12 @@ impl Filter {
             let key = if self.wants_events() { Key::event(id) } else { Key::correlation(id) };
             return (Some(key), Self { correlation_id: Some(id.clone()), ..times });
         }
-        if let Some(user) = &self.from_user {
-            return (Some(Key::from_user(user)), Self { from_user: Some(user.clone()), ..times });
+        let exact = |user: &Option<UserFilter>| user.as_ref().and_then(UserFilter::exact).map(str::to_owned);
+        if let Some(user) = exact(&self.from_user) {
+            return (Some(Key::from_user(&user)), Self { from_user: self.from_user.clone(), ..times });
         }
-        if let Some(user) = &self.to_user {
-            return (Some(Key::to_user(user)), Self { to_user: Some(user.clone()), ..times });
+        if let Some(user) = exact(&self.to_user) {
+            return (Some(Key::to_user(&user)), Self { to_user: self.to_user.clone(), ..times });
         }
         if let Some(json) = self.json.as_ref().filter(|json| paths.is_indexed(&json.path)) {
             return (Some(Key::json(&json.path, &json.value)), Self { json: self.json.clone(), ..times });
@@ -225,35 +104,81 @@ impl Filter {
         (None, times)
     }
 
-    /// Whether the message meets every condition.
+    /// Whether the message meets every condition, and none of those that it must not.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
+        !self.any_is(message, false) && self.not.as_ref().is_none_or(|not| !not.any_is(message, true))
+    }
+
+    /// Whether a message of the call meets every condition, and none of them one that must not be met. The users of
+    /// From and To are those of the call: who called, who was called.
+    #[must_use]
+    pub fn accepts_call(&self, call: &Call) -> bool {
+        let summary = Summary::read(call);
+        let parties = |filter: &Self, verdict: bool| {
+            let is = |wanted: &Option<UserFilter>, found: &Option<String>| {
+                let accepts = |wanted: &UserFilter| found.as_deref().is_some_and(|user| wanted.accepts(user));
+                wanted.as_ref().is_some_and(|wanted| accepts(wanted) == verdict)
+            };
+            is(&filter.from_user, &summary.from_user) || is(&filter.to_user, &summary.to_user)
+        };
+        let of_messages =
+            |filter: &Self| Self { from_user: None, to_user: None, not: None, ..filter.clone() };
+        let wanted = of_messages(self);
+        if parties(self, false) || !call.messages.iter().any(|m| wanted.accepts(m)) {
+            return false;
+        }
+        self.not.as_deref().is_none_or(|not| {
+            let unwanted = of_messages(not);
+            let mut in_range = call.messages.iter().filter(|m| self.holds(m.captured.captured_at_us));
+            !parties(not, true) && !in_range.any(|m| unwanted.any_is(m, true))
+        })
+    }
+
+    /// Whether a time, µs since the epoch, is within that of the filter.
+    fn holds(&self, time_us: i64) -> bool {
+        Window { since_us: self.since_us, until_us: self.until_us }.holds(time_us)
+    }
+
+    /// Whether one of the conditions that are set comes out as this.
+    fn any_is(&self, message: &Message, verdict: bool) -> bool {
         let captured = &message.captured;
         let sip = &message.sip;
         let same = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+            wanted.as_deref().is_some_and(|wanted| (found == Some(wanted)) == verdict)
         };
-        self.since_us.is_none_or(|t| captured.captured_at_us >= t)
-            && self.until_us.is_none_or(|t| captured.captured_at_us <= t)
-            && same(&self.correlation_id, captured.correlation_id.as_deref())
-            && same(&self.call_id, sip.call_id.as_deref())
-            && same(&self.from_user, sip.from_user.as_deref())
-            && same(&self.to_user, sip.to_user.as_deref())
-            && self.method.as_deref().is_none_or(|wanted| {
-                sip.method.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wanted))
-            })
-            && self.status.is_none_or(|wanted| sip.status.is_some_and(|found| wanted.accepts(found)))
-            && self.src.as_ref().is_none_or(|wanted| wanted.accepts(&captured.src))
-            && self.dst.as_ref().is_none_or(|wanted| wanted.accepts(&captured.dst))
-            && self.user_agent.as_deref().is_none_or(|wanted| {
+        let user = |wanted: &Option<UserFilter>, found: Option<&str>| {
+            wanted.as_ref().is_some_and(|wanted| found.is_some_and(|user| wanted.accepts(user)) == verdict)
+        };
+        let is = |verdict_of: Option<bool>| verdict_of == Some(verdict);
+        is(self.since_us.map(|t| captured.captured_at_us >= t))
+            || is(self.until_us.map(|t| captured.captured_at_us <= t))
+            || same(&self.correlation_id, captured.correlation_id.as_deref())
+            || same(&self.call_id, sip.call_id.as_deref())
+            || user(&self.from_user, sip.from_user.as_deref())
+            || user(&self.to_user, sip.to_user.as_deref())
+            || user(&self.request_user, sip.request_user())
+            || is(self
+                .method
+                .as_deref()
+                .map(|wanted| sip.method.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wanted))))
+            || is(self.status.map(|wanted| sip.status.is_some_and(|found| wanted.accepts(found))))
+            || is(self.src.as_ref().map(|wanted| wanted.accepts(&captured.src)))
+            || is(self.dst.as_ref().map(|wanted| wanted.accepts(&captured.dst)))
+            || is(self.user_agent.as_deref().map(|wanted| {
                 sip.user_agent
                     .as_deref()
                     .is_some_and(|found| found.to_lowercase().contains(&wanted.to_lowercase()))
-            })
-            && self.agent_id.is_none_or(|wanted| captured.agent_id == wanted)
-            && self.transport.is_none_or(|wanted| captured.transport == wanted)
-            && self.kind.is_none_or(|wanted| message.kind == wanted)
-            && self.protocol_type.is_none_or(|wanted| captured.protocol_type == wanted)
-            && self.json.as_ref().is_none_or(|wanted| wanted.accepts(message))
+            }))
+            || is(self.agent_id.map(|wanted| captured.agent_id == wanted))
+            || is(self.transport.map(|wanted| captured.transport == wanted))
+            || is(self.kind.map(|wanted| message.kind == wanted))
+            || is(self.protocol_type.map(|wanted| captured.protocol_type == wanted))
+            || is(self.json.as_ref().map(|wanted| wanted.accepts(message)))
+            || is(self.header.as_ref().map(|wanted| wanted.accepts(message)))
+            || is(self
+                .contains
+                .as_deref()
+                .map(|wanted| memmem::find(&captured.raw, wanted.as_bytes()).is_some()))
     }
 }

@@ -67,10 +67,10 @@ impl Search {
         loop {
             let step = self.step(&mut walk).await?;
             session.partial |= step.partial;
-            for mut message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-                if !filter.accepts(&message) || !seen.is_new(&message) {
-                    continue;
-                }
+            let mut messages: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
+            messages.retain(|m| filter.accepts(m));
+            self.leave_out(&mut messages, &mut seen);
+            for mut message in messages {
                 let counter =
                     if event::is_event(&message) { &mut session.events } else { &mut session.messages };
                 *counter += 1;

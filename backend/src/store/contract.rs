@@ -18,7 +18,7 @@ use super::slice::Cutter;
 use super::sqlite::SqliteStore;
 use super::{Flush, Key, Store, Walk};
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
-use crate::search::filter::{AddressFilter, Filter, StatusFilter};
+use crate::search::filter::{AddressFilter, Filter, HeaderFilter, StatusFilter, UserFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
 use crate::search::{Page, Search, Window};
 use crate::spool::Position;
@@ -184,7 +184,7 @@ async fn write(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
 }
 
 fn page(limit: usize, cursor: Option<String>) -> Page {
-    Page { cursor, limit }
+    Page { cursor, limit, ..Page::default() }
 }
 
 fn at(message: &Message) -> i64 {
@@ -276,12 +276,25 @@ async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {
     let noise = (0..40).map(|n| Draft { at_us: n, agent: 1, ..Draft::default() }.message());
     write(store, 1, noise.chain([wanted().message()]).collect()).await;
     let text = |text: &str| Some(text.to_owned());
+    let user = |text: &str| Some(UserFilter::Exact(text.to_owned()));
+    let header = |text: &str| Some(HeaderFilter::parse(text).expect("a header"));
+    let not = |filter: Filter| Some(Box::new(filter));
     let address = |text: &str| Some(AddressFilter::parse("src", text).expect("an address"));
     let filters = [
         Filter { correlation_id: text("wanted"), ..Filter::default() },
         Filter { call_id: text("wanted@host"), ..Filter::default() },
-        Filter { from_user: text("carol"), ..Filter::default() },
-        Filter { to_user: text("dave"), ..Filter::default() },
+        Filter { from_user: user("carol"), ..Filter::default() },
+        Filter { to_user: user("dave"), ..Filter::default() },
+        Filter { from_user: Some(UserFilter::Prefix("ca".into())), ..Filter::default() },
+        Filter { to_user: Some(UserFilter::Suffix("ve".into())), ..Filter::default() },
+        Filter { contains: text("CSeq: 7 UPDATE"), ..Filter::default() },
+        Filter { header: header("cseq:7 UPDATE "), ..Filter::default() },
+        Filter { header: header("i: wanted@host"), ..Filter::default() },
+        Filter { not: not(Filter { from_user: user("alice"), ..Filter::default() }), ..Filter::default() },
+        Filter {
+            not: not(Filter { status: Some(StatusFilter::Class(2)), agent_id: Some(1), ..Filter::default() }),
+            ..Filter::default()
+        },
         Filter { method: text("update"), ..Filter::default() },
         Filter { status: Some(StatusFilter::Code(486)), ..Filter::default() },
         Filter { status: Some(StatusFilter::Class(4)), ..Filter::default() },
@@ -295,7 +308,7 @@ async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {
         Filter { kind: Some(Kind::Reply), ..Filter::default() },
         Filter { since_us: Some(START_US + 50), ..Filter::default() },
         Filter {
-            from_user: text("carol"),
+            from_user: user("carol"),
             agent_id: Some(77),
             user_agent: text("tester"),
             ..Filter::default()
@@ -309,7 +322,26 @@ async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {
         let calls: Vec<_> = calls.items.iter().map(|c| c.call_id.as_str()).collect();
         assert_eq!(calls, ["wanted@host"], "{filter:?}");
     }
-    let nothing = Filter { from_user: text("carol"), agent_id: Some(1), ..Filter::default() };
+    // A call is left out if one of its messages meets what must not be met.
+    let busy = Draft { at_us: 60, call: "busy@host", ..Draft::default() };
+    let ringing = Draft { at_us: 61, call: "busy@host", ..Draft::default() };
+    write(store, 2, vec![busy.message(), ringing.reply(62, "SIP/2.0 486 Busy Here").message()]).await;
+    let never_busy = Filter {
+        method: text("INVITE"),
+        not: not(Filter { status: Some(StatusFilter::Code(486)), ..Filter::default() }),
+        ..Filter::default()
+    };
+    let calls = search.calls(&never_busy, &page(10, None)).await.expect("found").items;
+    assert_eq!(calls.iter().map(|c| c.call_id.as_str()).collect::<Vec<_>>(), ["a@host"]);
+    let not_alice =
+        Filter { not: not(Filter { from_user: user("alice"), ..Filter::default() }), ..Filter::default() };
+    let calls = search.calls(&not_alice, &page(10, None)).await.expect("found").items;
+    assert_eq!(calls.iter().map(|c| c.call_id.as_str()).collect::<Vec<_>>(), ["wanted@host"]);
+    let asked_for = Filter { request_user: user("bob"), until_us: Some(START_US + 50), ..Filter::default() };
+    let found = search.messages(&asked_for, &page(100, None)).await.expect("found").items;
+    assert_eq!(found.len(), 40);
+
+    let nothing = Filter { from_user: user("carol"), agent_id: Some(1), ..Filter::default() };
     assert!(search.messages(&nothing, &page(10, None)).await.expect("found").items.is_empty());
 }
 
@@ -360,7 +392,11 @@ async fn calls_are_listed_once_each_newest_first_over_pages(store: &Arc<dyn Stor
     let filters = [
         Filter::default(),
         Filter { correlation_id: Some("s".into()), ..Filter::default() },
-        Filter { from_user: Some("alice".into()), method: Some("INVITE".into()), ..Filter::default() },
+        Filter {
+            from_user: Some(UserFilter::Exact("alice".into())),
+            method: Some("INVITE".into()),
+            ..Filter::default()
+        },
     ];
     for filter in filters {
         for limit in [1, 4, 25, 100] {
@@ -539,12 +575,12 @@ async fn long_spans_and_large_payloads_are_cut_into_several_slices(store: &Arc<d
 #[tokio::test]
 async fn an_embedded_store_opens_again_with_all_that_was_written() {
     let files = tempfile::tempdir().expect("a temporary folder");
-    for run in 0..3_u32 {
+    for run in 0..3_u8 {
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(files.path(), "contract").await.expect("a store"));
         let search = Search::new(Arc::clone(&store), Arc::default());
         let found = search.messages(&Filter::default(), &page(100, None)).await.expect("found");
-        assert_eq!(found.items.len(), run as usize);
+        assert_eq!(found.items.len(), usize::from(run));
         let expected = (run > 0).then_some(Position { segment: 1, offset: run.into() });
         assert_eq!(store.checkpoint().await.expect("readable"), expected);
         let draft = Draft { at_us: run.into(), ..Draft::default() };

@@ -46,6 +46,8 @@ pub struct Metrics {
     kernel_drops: Gauge,
     /// Records of the spool that could not be read.
     pub undecodable: Counter,
+    /// Messages that a search left out because it had them twice.
+    pub duplicates: Counter,
     stored: Counter,
     flushes: Counter,
     store_errors: Counter,
@@ -92,6 +94,7 @@ impl Default for Metrics {
             tcp_held_back: Counter::default(),
             kernel_drops: Gauge::default(),
             undecodable: Counter::default(),
+            duplicates: Counter::default(),
             stored: Counter::default(),
             flushes: Counter::default(),
             store_errors: Counter::default(),
@@ -122,6 +125,11 @@ impl Metrics {
             "ingest_tcp_connections_refused",
             "HEP streams over the limit",
             self.tcp_refused.clone(),
+        );
+        registry.register(
+            "search_duplicates",
+            "messages that a search left out because it had them twice",
+            self.duplicates.clone(),
         );
         registry.register("ingest_tls_failed", "failed TLS handshakes", self.tls_failed.clone());
         registry.register(

@@ -31,6 +31,17 @@ async fn a_query_that_is_not_understood_is_refused_with_its_name() {
         ("call_id=", "call_id"),
         ("call_id=%00", "call_id"),
         ("correlation_id[]=x", "correlation_id[]"),
+        ("not_froob=x", "froob"),
+        ("not_since=-1h", "since"),
+        ("method=INVITE&method=BYE", "method"),
+        ("not_method=INVITE&not_method=BYE", "not_method"),
+        ("from_user=a&from_user_prefix=b", "from_user_prefix"),
+        ("not_status=999", "status"),
+        ("header=none", "header"),
+        ("header=a%20b:c", "header"),
+        ("contains=", "contains"),
+        ("time_limit_ms=99", "time_limit_ms"),
+        ("time_limit_ms=10001", "time_limit_ms"),
     ] {
         for list in ["messages", "calls"] {
             let refused = stage.get(&format!("/api/v1/{list}?{query}")).await;

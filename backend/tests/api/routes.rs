@@ -62,6 +62,13 @@ async fn filters_are_read_and_applied() {
         ("agent_id=2001&kind=request&transport=udp", 5),
         ("since=2026-11-21T10:01:00Z&until=2026-11-21T10:02:00Z", 2),
         ("from_user=alice&to_user=bob", 4),
+        ("from_user_prefix=al&to_user_suffix=ob", 4),
+        ("from_user_prefix=lice", 0),
+        ("request_user=bob&not_call_id=mine", 3),
+        ("header=i:%20mine", 1),
+        ("contains=Call-ID:%20mine", 1),
+        ("method=INVITE&not_status=2xx", 0),
+        ("since=2026-11-21T10:00:00Z&time_limit_ms=10000", 5),
     ] {
         let list = stage.get(&format!("/api/v1/calls?{query}")).await;
         assert_eq!(list.status, 200, "{query}: {}", list.text());
@@ -116,7 +123,7 @@ async fn a_session_counts_its_calls() {
         stage.get("/api/v1/sessions/session-a").await.json(),
         json!({"correlation_id": "session-a", "messages": 12, "events": 0, "calls": 2, "outcomes": {"answered": 2},
                "responses": {"200": 2}, "first_seen": "2026-11-21T10:00:00.000000Z",
-               "last_seen": "2026-11-21T10:01:09.010000Z"})
+               "last_seen": "2026-11-21T10:01:09.010000Z", "partial": false})
     );
     assert_eq!(stage.get("/api/v1/sessions/session-a/calls").await.call_ids(), ["neighbour", "mine"]);
     assert_eq!(stage.get("/api/v1/sessions/none").await.refusal(), (404, "not_found".into()));

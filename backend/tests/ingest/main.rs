@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use prometheus_client::metrics::counter::Counter;
 use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
@@ -59,7 +60,7 @@ async fn how_long_a_cut_message_was_and_which_call_a_line_is_about_are_kept() {
     }
     stream.write_all(&octets).await.expect("written");
     until("3 messages", async || pipeline.stored().await == 3).await;
-    let page = Page { limit: 9, cursor: None };
+    let page = Page { limit: 9, ..Page::default() };
     let found = pipeline.search.messages(&Filter::default(), &page).await.expect("found").items;
     let mut kept: Vec<_> = found
         .iter()
@@ -109,17 +110,20 @@ async fn what_was_taken_is_there_after_a_stop_and_stored_once() {
         let pipeline = Pipeline::start(dir.path(), sqlite(dir.path()).await, 8 << 20).await;
         let mut stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
         for n in 0..100 {
-            stream.write_all(&packet(n)).await.expect("written");
+            stream.write_all(&packet(run * 100 + n)).await.expect("written");
         }
         until("100 taken", async || {
             pipeline.metric("siplens_ingest_packets_total{transport=\"tcp\",result=\"accepted\"}") == 100
         })
         .await;
-        let search = pipeline.search.clone();
+        let twice = Counter::default();
+        let search = pipeline.search.clone().counting(twice.clone());
         pipeline.stop().await;
-        let found =
-            search.messages(&Filter::default(), &Page { cursor: None, limit: 1000 }).await.expect("found");
-        assert_eq!(found.items.len(), run * 100);
+        let found = search
+            .messages(&Filter::default(), &Page { limit: 1000, ..Page::default() })
+            .await
+            .expect("found");
+        assert_eq!((found.items.len(), twice.get()), (run * 100, 0));
     }
 }
 

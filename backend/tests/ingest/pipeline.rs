@@ -82,7 +82,7 @@ impl Pipeline {
         Self {
             udp: udp_address,
             tcp: tcp_address,
-            search: Search::new(store, Arc::default()),
+            search: Search::new(store, Arc::default()).counting(metrics.duplicates.clone()),
             metrics,
             quarantine,
             admission,
@@ -111,7 +111,7 @@ impl Pipeline {
     }
 
     pub async fn stored(&self) -> usize {
-        let page = Page { cursor: None, limit: 1000 };
+        let page = Page { limit: 1000, ..Page::default() };
         self.search.messages(&Filter::default(), &page).await.expect("found").items.len()
     }
 

@@ -98,7 +98,7 @@ async fn what_is_too_old_goes_and_the_rest_is_found_as_before(store: &Arc<dyn St
     assert_eq!(calls(store).await, ["newest@host", "new@host"]);
     let search = Search::new(Arc::clone(store), Arc::default());
     assert!(search.call("old@host", None, Window::default()).await.expect("no error").is_none());
-    let by_user = Filter { from_user: Some("alice".into()), ..Filter::default() };
+    let by_user = Filter { from_user: Some(UserFilter::Exact("alice".into())), ..Filter::default() };
     assert_eq!(search.messages(&by_user, &page(9, None)).await.expect("found").items.len(), 2);
     assert_eq!(store.checkpoint().await.expect("readable"), Some(Position { segment: 1, offset: 3 }));
     assert!(store.retain(&retention(5), now_us).await.expect("done").expired.is_empty());

@@ -579,6 +579,8 @@ export interface components {
              *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
+            /** @description Where the time limit was reached: all that was captured after this has been looked at. */
+            reached_at: string | null;
         };
         /** @description One page of a list, newest first. */
         Listing_Link: {
@@ -610,6 +612,8 @@ export interface components {
              *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
+            /** @description Where the time limit was reached: all that was captured after this has been looked at. */
+            reached_at: string | null;
         };
         /** @description One page of a list, newest first. */
         Listing_Message: {
@@ -698,6 +702,8 @@ export interface components {
              *     there), or a part of the store is away or damaged.
              */
             partial: boolean;
+            /** @description Where the time limit was reached: all that was captured after this has been looked at. */
+            reached_at: string | null;
         };
         /** @description A user's name and password. */
         Login: {
@@ -982,6 +988,8 @@ export interface operations {
                 agent_id?: number;
                 /** @description Exact Call-ID. */
                 call_id?: string;
+                /** @description Text that the payload holds, octet for octet. */
+                contains?: string;
                 /** @description Exact correlation id (session id). */
                 correlation_id?: string;
                 /** @description `next_cursor` of the page before. */
@@ -990,6 +998,15 @@ export interface operations {
                 dst?: string;
                 /** @description Exact user of From; of a call, the caller. */
                 from_user?: string;
+                /** @description What the user of From begins with. */
+                from_user_prefix?: string;
+                /** @description What the user of From ends with. */
+                from_user_suffix?: string;
+                /**
+                 * @description A header with its whole value: `Name: value`. Any case of the name, and its compact form.
+                 * @example X-Tenant: acme
+                 */
+                header?: string;
                 /**
                  * @description `path=value` in the JSON payload of an event.
                  * @example call_id=a84b4c76e66710@192.0.2.1
@@ -1004,8 +1021,75 @@ export interface operations {
                  * @example INVITE
                  */
                 method?: string;
+                /** @description Leaves out what meets this condition; see `agent_id`. */
+                not_agent_id?: number;
+                /** @description Leaves out what meets this condition; see `call_id`. */
+                not_call_id?: string;
+                /** @description Leaves out what meets this condition; see `contains`. */
+                not_contains?: string;
+                /** @description Leaves out what meets this condition; see `correlation_id`. */
+                not_correlation_id?: string;
+                /** @description Leaves out what meets this condition; see `dst`. */
+                not_dst?: string;
+                /** @description Leaves out what meets this condition; see `from_user`. */
+                not_from_user?: string;
+                /** @description Leaves out what meets this condition; see `from_user_prefix`. */
+                not_from_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `from_user_suffix`. */
+                not_from_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `header`.
+                 * @example X-Tenant: acme
+                 */
+                not_header?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `json`.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                not_json?: string;
+                /** @description Leaves out what meets this condition; see `kind`. */
+                not_kind?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `method`.
+                 * @example INVITE
+                 */
+                not_method?: string;
+                /** @description Leaves out what meets this condition; see `protocol_type`. */
+                not_protocol_type?: number;
+                /** @description Leaves out what meets this condition; see `request_user`. */
+                not_request_user?: string;
+                /** @description Leaves out what meets this condition; see `request_user_prefix`. */
+                not_request_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `request_user_suffix`. */
+                not_request_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `src`.
+                 * @example 10.0.0.0/8
+                 */
+                not_src?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `status`.
+                 * @example 486
+                 */
+                not_status?: string;
+                /** @description Leaves out what meets this condition; see `to_user`. */
+                not_to_user?: string;
+                /** @description Leaves out what meets this condition; see `to_user_prefix`. */
+                not_to_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `to_user_suffix`. */
+                not_to_user_suffix?: string;
+                /** @description Leaves out what meets this condition; see `transport`. */
+                not_transport?: string;
+                /** @description Leaves out what meets this condition; see `user_agent`. */
+                not_user_agent?: string;
                 /** @description HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line. */
                 protocol_type?: number;
+                /** @description Exact user of the Request-URI. */
+                request_user?: string;
+                /** @description What the user of the Request-URI begins with. */
+                request_user_prefix?: string;
+                /** @description What the user of the Request-URI ends with. */
+                request_user_suffix?: string;
                 /**
                  * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
                  * @example -15m
@@ -1021,8 +1105,14 @@ export interface operations {
                  * @example 486
                  */
                 status?: string;
+                /** @description The answer comes after so many milliseconds, with what was found by then and `reached_at`; 100 to 10000. */
+                time_limit_ms?: number;
                 /** @description Exact user of To; of a call, the callee. */
                 to_user?: string;
+                /** @description What the user of To begins with. */
+                to_user_prefix?: string;
+                /** @description What the user of To ends with. */
+                to_user_suffix?: string;
                 /** @description `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`. */
                 transport?: string;
                 /**
@@ -1454,6 +1544,8 @@ export interface operations {
                 agent_id?: number;
                 /** @description Exact Call-ID. */
                 call_id?: string;
+                /** @description Text that the payload holds, octet for octet. */
+                contains?: string;
                 /** @description Exact correlation id (session id). */
                 correlation_id?: string;
                 /** @description `next_cursor` of the page before. */
@@ -1462,6 +1554,15 @@ export interface operations {
                 dst?: string;
                 /** @description Exact user of From; of a call, the caller. */
                 from_user?: string;
+                /** @description What the user of From begins with. */
+                from_user_prefix?: string;
+                /** @description What the user of From ends with. */
+                from_user_suffix?: string;
+                /**
+                 * @description A header with its whole value: `Name: value`. Any case of the name, and its compact form.
+                 * @example X-Tenant: acme
+                 */
+                header?: string;
                 /**
                  * @description `path=value` in the JSON payload of an event.
                  * @example call_id=a84b4c76e66710@192.0.2.1
@@ -1476,8 +1577,75 @@ export interface operations {
                  * @example INVITE
                  */
                 method?: string;
+                /** @description Leaves out what meets this condition; see `agent_id`. */
+                not_agent_id?: number;
+                /** @description Leaves out what meets this condition; see `call_id`. */
+                not_call_id?: string;
+                /** @description Leaves out what meets this condition; see `contains`. */
+                not_contains?: string;
+                /** @description Leaves out what meets this condition; see `correlation_id`. */
+                not_correlation_id?: string;
+                /** @description Leaves out what meets this condition; see `dst`. */
+                not_dst?: string;
+                /** @description Leaves out what meets this condition; see `from_user`. */
+                not_from_user?: string;
+                /** @description Leaves out what meets this condition; see `from_user_prefix`. */
+                not_from_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `from_user_suffix`. */
+                not_from_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `header`.
+                 * @example X-Tenant: acme
+                 */
+                not_header?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `json`.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                not_json?: string;
+                /** @description Leaves out what meets this condition; see `kind`. */
+                not_kind?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `method`.
+                 * @example INVITE
+                 */
+                not_method?: string;
+                /** @description Leaves out what meets this condition; see `protocol_type`. */
+                not_protocol_type?: number;
+                /** @description Leaves out what meets this condition; see `request_user`. */
+                not_request_user?: string;
+                /** @description Leaves out what meets this condition; see `request_user_prefix`. */
+                not_request_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `request_user_suffix`. */
+                not_request_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `src`.
+                 * @example 10.0.0.0/8
+                 */
+                not_src?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `status`.
+                 * @example 486
+                 */
+                not_status?: string;
+                /** @description Leaves out what meets this condition; see `to_user`. */
+                not_to_user?: string;
+                /** @description Leaves out what meets this condition; see `to_user_prefix`. */
+                not_to_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `to_user_suffix`. */
+                not_to_user_suffix?: string;
+                /** @description Leaves out what meets this condition; see `transport`. */
+                not_transport?: string;
+                /** @description Leaves out what meets this condition; see `user_agent`. */
+                not_user_agent?: string;
                 /** @description HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line. */
                 protocol_type?: number;
+                /** @description Exact user of the Request-URI. */
+                request_user?: string;
+                /** @description What the user of the Request-URI begins with. */
+                request_user_prefix?: string;
+                /** @description What the user of the Request-URI ends with. */
+                request_user_suffix?: string;
                 /**
                  * @description Captured then or later: RFC 3339, or relative to now such as `-15m`.
                  * @example -15m
@@ -1493,8 +1661,14 @@ export interface operations {
                  * @example 486
                  */
                 status?: string;
+                /** @description The answer comes after so many milliseconds, with what was found by then and `reached_at`; 100 to 10000. */
+                time_limit_ms?: number;
                 /** @description Exact user of To; of a call, the callee. */
                 to_user?: string;
+                /** @description What the user of To begins with. */
+                to_user_prefix?: string;
+                /** @description What the user of To ends with. */
+                to_user_suffix?: string;
                 /** @description `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`. */
                 transport?: string;
                 /**
