@@ -16,6 +16,7 @@ pub use ingest::Ingest;
 use crate::call::event::{EventPaths, JsonPath};
 use crate::ingest::Rules;
 use crate::ingest::tls::TlsFiles;
+use crate::memory::Budget;
 use crate::network::Network;
 use crate::store;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub retention: Retention,
     /// The queue between ingest and store.
     pub spool: Spool,
+    /// Memory.
+    pub memory: Memory,
     /// Logging.
     pub log: Log,
 }
@@ -215,6 +218,21 @@ pub struct Spool {
     pub sync_milliseconds: u64,
     /// Longest wait for a flush, ms.
     pub flush_milliseconds: u64,
+}
+
+/// Memory.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Memory {
+    /// So many octets of resident memory at most.
+    pub budget_bytes: u64,
+}
+
+impl Memory {
+    /// What each part may take.
+    #[must_use]
+    pub const fn budget(self) -> Budget {
+        Budget::new(self.budget_bytes)
+    }
 }
 
 /// Logging.

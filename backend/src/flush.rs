@@ -13,9 +13,6 @@ use crate::store::slice::Cutter;
 use crate::store::{Flush, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// Octets of HEP that one flush takes at most.
-const FLUSH_BYTES: usize = 32 * 1024 * 1024;
-
 /// Records that one flush takes at most.
 const FLUSH_RECORDS: usize = 100_000;
 
@@ -28,6 +25,8 @@ pub struct Flusher {
     pub store: Arc<dyn Store>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Octets of HEP that one flush takes at most.
+    pub most_bytes: usize,
     /// Longest wait for a flush.
     pub interval: Duration,
     /// Bound on an inflated payload, octets.
@@ -75,11 +74,11 @@ impl Flusher {
         let begun = Instant::now();
         loop {
             let left = self.interval.saturating_sub(begun.elapsed());
-            if records >= FLUSH_RECORDS || bytes >= FLUSH_BYTES || left.is_zero() {
+            if records >= FLUSH_RECORDS || bytes >= self.most_bytes || left.is_zero() {
                 break;
             }
             let wait = if last { Duration::ZERO } else { left };
-            let batch = match reader.next_batch(FLUSH_RECORDS - records, FLUSH_BYTES - bytes, wait) {
+            let batch = match reader.next_batch(FLUSH_RECORDS - records, self.most_bytes - bytes, wait) {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.metrics.spool_readable(false);

@@ -15,6 +15,7 @@ pub mod decode;
 pub mod export;
 pub mod flush;
 pub mod ingest;
+pub mod memory;
 pub mod network;
 pub mod search;
 pub mod serve;

@@ -51,11 +51,13 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     }
     let checkpoint = store.checkpoint().await?;
     let dictionary = store.newest_dictionary().await?;
+    let budget = config.memory.budget();
     let spool_config = SpoolConfig {
         dir: spool_dir,
         max_bytes: config.spool.max_bytes,
         segment_bytes: config.spool.segment_bytes,
         sync_interval: Duration::from_millis(config.spool.sync_milliseconds),
+        memory_bytes: budget.spool_bytes(),
         ..SpoolConfig::default()
     };
     let (writer, reader) = Spool::open(spool_config, checkpoint)?;
@@ -79,6 +81,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let flusher = Flusher {
         store: Arc::clone(&store),
         metrics: Arc::clone(&metrics),
+        most_bytes: usize::try_from(budget.flush_bytes())?,
         interval: Duration::from_millis(config.spool.flush_milliseconds),
         inflated_bytes: config.hep.inflated_bytes,
         cutter: Cutter { paths: Arc::clone(&paths), retention: Arc::clone(&retention), dictionary },

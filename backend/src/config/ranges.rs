@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::Config;
 use crate::call::event::JsonPath;
+use crate::memory;
 use crate::network::Network;
 
 impl Config {
@@ -28,6 +29,7 @@ impl Config {
             ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
             ("database.connections", u64::from(self.database.connections), 2, 1000),
             ("retention.hours", u64::from(self.retention.hours), 0, 1_000_000),
+            ("memory.budget_bytes", self.memory.budget_bytes, memory::LEAST_BYTES, 1 << 40),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
             ("spool.flush_milliseconds", self.spool.flush_milliseconds, 50, 60_000),

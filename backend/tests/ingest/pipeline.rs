@@ -59,6 +59,7 @@ impl Pipeline {
         let stop_flushing = Arc::new(AtomicBool::new(false));
         let flusher = Flusher {
             store: Arc::clone(&store),
+            most_bytes: 32 << 20,
             metrics: Arc::clone(&metrics),
             interval: Duration::from_millis(50),
             inflated_bytes: 65_536,
