@@ -44,7 +44,7 @@ async fn what_is_masked_is_on_disk_nowhere() {
     let masked = pipeline.metric("siplens_ingest_rule_packets_total{kind=\"mask\",rule=\"all\"}");
     assert_eq!(masked, 2);
     let expected = raw.replace("Digest hunter2", &"x".repeat(14)).replace("PIN hunter2", &"x".repeat(11));
-    let page = Page { limit: 9, cursor: None };
+    let page = Page { limit: 9, ..Page::default() };
     let found = pipeline.search.messages(&Filter::default(), &page).await.expect("found").items;
     assert_eq!(found.iter().filter(|message| message.captured.raw == expected.as_bytes()).count(), 2);
     let spooled = dir.path().join("spool");
@@ -105,7 +105,7 @@ async fn of_a_sample_calls_are_whole() {
     let kept = usize::try_from(counted("accepted")).expect("few");
     assert!((24..96).contains(&kept), "{kept}");
     until("what is kept", async || pipeline.stored().await == kept).await;
-    let page = Page { limit: 200, cursor: None };
+    let page = Page { limit: 200, ..Page::default() };
     let found = pipeline.search.messages(&Filter::default(), &page).await.expect("found").items;
     let calls: std::collections::BTreeSet<_> =
         found.iter().map(|message| message.sip.call_id.clone()).collect();
