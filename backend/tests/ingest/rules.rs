@@ -37,16 +37,20 @@ async fn what_is_masked_is_on_disk_nowhere() {
     let raw = "MESSAGE sip:b@h SIP/2.0\r\nCall-ID: 1@h\r\nAuthorization: Digest hunter2\r\nContent-Type: text/plain\r\n\r\nPIN hunter2";
     let mut stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
     stream.write_all(&with_payload(raw, false)).await.expect("written");
-    stream.write_all(&with_payload(raw, true)).await.expect("written");
+    let compressed = raw.replace("1@h", "2@h");
+    stream.write_all(&with_payload(&compressed, true)).await.expect("written");
     // Nothing to mask in this one.
     stream.write_all(&packet(3)).await.expect("written");
     until("three messages", async || pipeline.stored().await == 3).await;
     let masked = pipeline.metric("siplens_ingest_rule_packets_total{kind=\"mask\",rule=\"all\"}");
     assert_eq!(masked, 2);
-    let expected = raw.replace("Digest hunter2", &"x".repeat(14)).replace("PIN hunter2", &"x".repeat(11));
+    let masked =
+        |raw: &str| raw.replace("Digest hunter2", &"x".repeat(14)).replace("PIN hunter2", &"x".repeat(11));
     let page = Page { limit: 9, ..Page::default() };
     let found = pipeline.search.messages(&Filter::default(), &page).await.expect("found").items;
-    assert_eq!(found.iter().filter(|message| message.captured.raw == expected.as_bytes()).count(), 2);
+    for expected in [masked(raw), masked(&compressed)] {
+        assert_eq!(found.iter().filter(|message| message.captured.raw == expected.as_bytes()).count(), 1);
+    }
     let spooled = dir.path().join("spool");
     pipeline.stop().await;
     let mut marks = 0;
