@@ -6,9 +6,7 @@
 use std::ffi::c_int;
 
 use boundary::fence;
-use capture::{
-    Agent, Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Shown, Timestamp, Transport,
-};
+use capture::{Agent, Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Shown, Timestamp};
 use kamailio_sys::sip_msg;
 
 use crate::deferred::{self, Deferred};
@@ -91,7 +89,7 @@ pub fn trace(
         // The host may reuse the id's place for this, but there is none.
         let has_template = correlation.is_none() && template::evaluate(msg, template);
         // Made where it stays: it is too large to be moved for nothing.
-        let mut offer = Offer { message: NOTHING, collector, correlation, template: None };
+        let mut offer = Offer { message: Message::NONE, collector, correlation, template: None };
         let Some(is_leaving) = present_at(msg, captured_at, &mut offer.message) else { return };
         let scope = followable(agent, scope.unwrap_or_else(|| params::scope_by_flag(msg)));
         offer.template = has_template.then_some(template.as_slice());
@@ -162,7 +160,7 @@ pub fn text(
         };
         let has_template = correlation.is_none() && template::evaluate(msg, template);
         let captured_at = message::now();
-        let (about, is_leaving) = present(msg, captured_at).unwrap_or((NOTHING, false));
+        let (about, is_leaving) = present(msg, captured_at).unwrap_or((Message::NONE, false));
         let (source, destination, transport) = match (ends, kind) {
             (Some((source, destination)), _) => {
                 (Some(source.address), Some(destination.address), source.transport)
@@ -174,12 +172,12 @@ pub fn text(
                 (here, here, about.transport)
             }
         };
-        let message = Message { raw: text, source, destination, transport, captured_at };
+        let message = Message { raw: text, source, destination, transport, captured_at, inner_call_id: None };
         let template = has_template.then_some(template.as_slice());
         let offer = Offer { message, collector, correlation, template };
         let outcome = match kind {
-            TextKind::Log => agent.log(&offer, about.raw),
-            TextKind::Message => agent.offer_text(&offer, about.raw),
+            TextKind::Log => agent.log(&offer, &about),
+            TextKind::Message => agent.offer_text(&offer, &about),
         };
         if let Err(refusal) = outcome {
             say_refusal(&refusal, collector);
@@ -187,17 +185,13 @@ pub fn text(
     })
 }
 
-/// What is known where no message is.
-const NOTHING: Message<'static> =
-    Message { raw: b"", source: None, destination: None, transport: Transport::Udp, captured_at: NO_TIME };
-
 /// For a message that is looked at only.
 pub const NO_TIME: Timestamp = Timestamp { seconds: 0, microseconds: 0 };
 
 /// The message that the script works on, and whether it is leaving: inside `onsend_route` the one that is being sent,
 /// everywhere else the one that came in. `None` if there is neither.
 pub fn present<'m>(msg: *mut sip_msg, captured_at: Timestamp) -> Option<(Message<'m>, bool)> {
-    let mut message = NOTHING;
+    let mut message = Message::NONE;
     let is_leaving = present_at(msg, captured_at, &mut message)?;
     Some((message, is_leaving))
 }

@@ -49,7 +49,7 @@ impl Deferred {
 
     /// Copies a call. `false` if there is no room: more would be no use, as no message goes to more collectors.
     pub fn keep(&mut self, offer: &Offer<'_>) -> bool {
-        let Message { raw, source, destination, transport, captured_at } = offer.message;
+        let Message { raw, source, destination, transport, captured_at, .. } = offer.message;
         if self.waiting == COLLECTORS {
             return false;
         }
@@ -81,7 +81,8 @@ impl Deferred {
         for call in self.calls.iter().take(waiting) {
             let Some((transport, captured_at)) = call.way else { continue };
             let [source, destination] = call.ends;
-            let mut message = Message { raw: &self.raw, source, destination, transport, captured_at };
+            let mut message =
+                Message { raw: &self.raw, source, destination, transport, captured_at, inner_call_id: None };
             // SAFETY: the caller vouches for the destination.
             let known = sent.is_some_and(|to| unsafe { connection::locate(&mut message, to) });
             if !known {

@@ -38,7 +38,14 @@ pub fn arrived<'a>(raw: &'a [u8], from: &receive_info, captured_at: Timestamp) -
     // The host does not know its port on a connection that it has opened from a socket of the script's choice.
     let port = if *dst_port == 0 { socket.map_or(0, |socket| socket.port_no) } else { *dst_port };
     let transport = transport(*proto);
-    let ends = |source, destination| Message { raw, source, destination, transport, captured_at };
+    let ends = |source, destination| Message {
+        raw,
+        source,
+        destination,
+        transport,
+        captured_at,
+        inner_call_id: None,
+    };
     // Apart, because nearly all messages are such, and to put together one kind of address is cheaper than any.
     let message = if src_ip.af == AF_INET && dst_ip.af == AF_INET {
         ends(Some(v4(src_ip, *src_port)), told(Some(v4(dst_ip, port)), socket))
@@ -67,6 +74,7 @@ pub unsafe fn leaving(info: &onsend_info, captured_at: Timestamp) -> Message<'_>
         // Not from `dst`: the host leaves that empty, and tm and sl leave in it whatever was there before.
         transport: transport(socket.map(|socket| socket.proto).unwrap_or_default()),
         captured_at,
+        inner_call_id: None,
     }
 }
 
@@ -83,6 +91,7 @@ pub unsafe fn departing<'a>(raw: &'a [u8], to: &dest_info, captured_at: Timestam
         destination: socket_address(&to.to),
         transport: transport(to.proto),
         captured_at,
+        inner_call_id: None,
     }
 }
 

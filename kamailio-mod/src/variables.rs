@@ -127,7 +127,7 @@ fn id(msg: *mut sip_msg) -> Option<str_> {
         let mut value = value.try_borrow_mut().ok()?;
         let Value { id, template } = &mut **value;
         let has_template = template::evaluate(msg, template);
-        lookup.correlation_id(message.raw, has_template.then_some(template.as_slice()), id);
+        lookup.correlation_id(&message, has_template.then_some(template.as_slice()), id);
         let len = c_int::try_from(id.len()).ok()?;
         (len > 0).then(|| str_ { s: id.as_mut_ptr().cast(), len })
     })
@@ -136,7 +136,7 @@ fn id(msg: *mut sip_msg) -> Option<str_> {
 /// `t` or `d` if the message belongs to a transaction or dialog that is being followed.
 fn mode(msg: *mut sip_msg) -> Option<str_> {
     let (message, _) = calls::present(msg, calls::NO_TIME)?;
-    let letter = match lookup()?.scope(message.raw) {
+    let letter = match lookup()?.scope(&message) {
         Scope::Message => return None,
         Scope::Transaction => c"t",
         Scope::Dialog => c"d",

@@ -1,5 +1,5 @@
 //! Script functions: `sip_trace([uri], [correlation_id], [mode])`; `siplens_trace` is the same. `trace` takes its
-//! arguments in the order of OpenSIPS' own tracer, and is there only if that is not loaded.
+//! arguments in the order of OpenSIPS' own tracer, and is there only if that is not loaded. Those for texts are in `texts`.
 //!
 //! They always tell the script that all is well: whether a message could be captured must not change where it goes.
 
@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null;
 
 use boundary::{HostCell, fence};
-use capture::{Followed, Message, Notice, Offer, Refusal, Scope, Shown};
+use capture::{Endpoint, Followed, Message, Notice, Offer, Refusal, Scope, Shown};
 use opensips_sys::{
     CMD_PARAM_FIX_NULL, CMD_PARAM_OPT, CMD_PARAM_STR, CMD_PARAMS, CommandFn, FixupFn, LOCAL_ROUTE,
     MESSAGE_ROUTES, cmd_export_t, cmd_param, sip_msg,
@@ -15,13 +15,13 @@ use opensips_sys::{
 
 use crate::log::{Level, log};
 use crate::worker::{Asked, Worker};
-use crate::{argument, destinations, hooks, message, process, template, worker};
+use crate::{argument, destinations, hooks, message, process, template, texts, worker};
 
 /// What the script sees, always.
 const GO_ON: c_int = 1;
 
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[cmd_export_t; 4]> = HostCell::new([
+pub static TABLE: HostCell<[cmd_export_t; 8]> = HostCell::new([
     command(c"sip_trace", sip_trace, &[checked(fix_collector), text(), checked(fix_scope)]),
     command(c"siplens_trace", sip_trace, &[checked(fix_collector), text(), checked(fix_scope)]),
     command(
@@ -29,8 +29,15 @@ pub static TABLE: HostCell<[cmd_export_t; 4]> = HostCell::new([
         trace,
         &[text(), checked(fix_scope), checked(fix_type), text(), checked(fix_flags), text()],
     ),
+    command(c"hlog", texts::hlog, &[text(), text()]),
+    command(c"siplens_hlog", texts::hlog, &[text(), text()]),
+    command(c"sip_trace_msg", texts::sip_trace_msg, &OF_TRACE_MSG),
+    command(c"siplens_trace_msg", texts::sip_trace_msg, &OF_TRACE_MSG),
     cmd_export_t { name: null(), function: None, params: [NO_PARAM; CMD_PARAMS], flags: 0 },
 ]);
+
+const OF_TRACE_MSG: [cmd_param; 5] =
+    [text(), checked(fix_end), checked(fix_end), checked(fix_collector), text()];
 
 /// Where the table has `trace`.
 const TRACE: usize = 2;
@@ -128,7 +135,8 @@ struct Call<'c> {
     scope: Result<Scope, &'static str>,
 }
 
-fn run(body: impl FnOnce(&mut Worker)) -> c_int {
+/// One call, fenced. A panic is counted, and the message goes its way.
+pub fn run(body: impl FnOnce(&mut Worker)) -> c_int {
     if fence(false, || {
         worker::with(body);
         true
@@ -155,9 +163,7 @@ fn capture(worker: &mut Worker, msg: *mut sip_msg, call: &Call<'_>) {
     // SAFETY: the host's message, which lives longer than this call; nothing changes its octets meanwhile.
     let message = unsafe { message::received(msg, captured_at) };
     let (mut collector, mut id) = (call.collector, call.id);
-    if id.is_none() && worker.named.is_some_and(|named| named.buffer == message.raw.as_ptr().addr()) {
-        id = Some(&worker.name);
-    }
+    id = id.or_else(|| worker.name.of(&message));
     let mut from_template = None;
     if id.is_none() && template::is_set() {
         // The host may use the argument's place again.
@@ -174,7 +180,7 @@ fn capture(worker: &mut Worker, msg: *mut sip_msg, call: &Call<'_>) {
     if unsafe { opensips_sys::route_type } == LOCAL_ROUTE {
         if scope == Scope::Message {
             let asked = Asked {
-                call_id: capture::call_id(message.raw).unwrap_or_default().to_vec(),
+                call_id: message.call_id().unwrap_or_default().to_vec(),
                 collector: collector.map(<[u8]>::to_vec),
                 correlation: id.or(from_template).map(<[u8]>::to_vec),
             };
@@ -196,7 +202,7 @@ fn capture(worker: &mut Worker, msg: *mut sip_msg, call: &Call<'_>) {
 
 /// Follows the dialog of the message that the script works on under `$siplens(id)`, if everything is captured anyway.
 pub fn name_dialog(worker: &mut Worker, message: &Message<'_>) {
-    let name = std::mem::take(&mut worker.name);
+    let name = std::mem::take(&mut worker.name.text);
     let offer = Offer { message: *message, collector: None, correlation: Some(&name), template: None };
     let mut delivered = Shown::delivered(worker.received, message.raw);
     let outcome = worker.agent.follow(&offer, Scope::Dialog, &mut delivered);
@@ -204,7 +210,7 @@ pub fn name_dialog(worker: &mut Worker, message: &Message<'_>) {
     if let Some(shown) = &mut worker.received {
         shown.delivered = delivered;
     }
-    worker.name = name;
+    worker.name.text = name;
 }
 
 /// Logs what an offer has met with, once.
@@ -215,11 +221,18 @@ pub fn complain(outcome: Result<Followed, Refusal>, collector: Option<&[u8]>) {
                 say_once(notice, text);
             }
         }
-        Err(refusal @ (Refusal::BadCollector(_) | Refusal::TooManyCollectors)) => {
+        Err(refusal) => complain_of(refusal, collector),
+    }
+}
+
+/// Logs why an offer was refused, once.
+pub fn complain_of(refusal: Refusal, collector: Option<&[u8]>) {
+    match refusal {
+        Refusal::BadCollector(_) | Refusal::TooManyCollectors => {
             let collector = String::from_utf8_lossy(collector.unwrap_or_default());
             say_once(refusal.notice(), format_args!("{refusal}: \"{collector}\""));
         }
-        Err(refusal @ (Refusal::NoCollector | Refusal::Unencodable)) => say_once(refusal.notice(), refusal),
+        Refusal::NoCollector | Refusal::Unencodable => say_once(refusal.notice(), refusal),
     }
 }
 
@@ -237,6 +250,15 @@ unsafe extern "C" fn fix_collector(argument: *mut *mut c_void) -> c_int {
     let check = |text: &[u8]| {
         let checked = capture::collectors(text).map(|_| ());
         checked.map_err(|error| format!("sip_trace(\"{}\"): {error}", String::from_utf8_lossy(text)))
+    };
+    // SAFETY: called by the host for an argument of ours.
+    unsafe { argument::check(argument, check) }
+}
+
+unsafe extern "C" fn fix_end(argument: *mut *mut c_void) -> c_int {
+    let check = |text: &[u8]| match Endpoint::parse(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{}: \"{}\"", texts::BAD_END, String::from_utf8_lossy(text))),
     };
     // SAFETY: called by the host for an argument of ours.
     unsafe { argument::check(argument, check) }

@@ -116,11 +116,19 @@ fn hep_id(text: &str) -> Result<(String, String), String> {
     if version != "3" {
         return Err(format!("version {version}: only 3 is sent"));
     }
-    let transport = transport.unwrap_or("tcp");
-    if !matches!(transport, "udp" | "tcp" | "tls") {
+    let transport = transport.unwrap_or("tcp").to_ascii_lowercase();
+    if !matches!(transport.as_str(), "udp" | "tcp" | "tls") {
         return Err(format!("transport {transport}: expected udp, tcp or tls"));
     }
-    Ok((name, format!("{transport}:{end}")))
+    // For TLS, too, as proto_hep does; collectors have another one for it.
+    let port = if has_port(end) { "" } else { ":9060" };
+    Ok((name, format!("{transport}:{end}{port}")))
+}
+
+/// Whether a port stands behind the host, which may be an IPv6 address in brackets.
+fn has_port(end: &str) -> bool {
+    let behind = end.rsplit_once(']').map_or(end, |(_, behind)| behind);
+    behind.contains(':')
 }
 
 /// `[name]uri=hep:other` or `[name]uri=` and a collector.

@@ -5,7 +5,7 @@ use std::ptr::null;
 use boundary::HostCell;
 use opensips_sys::{COMPILE_FLAGS, FULL_VERSION, MOD_TYPE_DEFAULT, SCM_TYPE, module_exports};
 
-use crate::{commands, control, params, process, statistics, variables};
+use crate::{commands, control, hidden, params, process, statistics, variables};
 
 /// What the module offers. Four strings in it are compared by the core with its own; another version or build refuses
 /// to load us.
@@ -29,7 +29,7 @@ pub static exports: HostCell<module_exports> = HostCell::new(module_exports {
     items: variables::TABLE.pointer().cast(),
     trans: null(),
     procs: process::TABLE.pointer().cast(),
-    preinit_f: None,
+    preinit_f: Some(hidden::preinit),
     init_f: Some(process::mod_init),
     response_f: None,
     destroy_f: None,

@@ -20,7 +20,7 @@ use opensips_sys::{
 use crate::commands::{complain, note_panic, say_once};
 use crate::message::RealPorts;
 use crate::worker::Worker;
-use crate::{message, process, worker};
+use crate::{hidden, message, process, worker};
 
 /// Whether the script has a call that may give an id.
 static CALLED: AtomicBool = AtomicBool::new(false);
@@ -84,6 +84,11 @@ fn shown(body: impl FnOnce()) -> c_int {
 
 unsafe extern "C" fn came_in(msg: *mut sip_msg, _: *mut c_void) -> c_int {
     shown(|| {
+        // SAFETY: the host's message, which it has just received.
+        unsafe { hidden::arrived(msg) };
+        if worker::has_name() {
+            worker::with(|worker| worker.name.forget());
+        }
         if !is_wanted() || msg.is_null() {
             return;
         }
@@ -101,6 +106,8 @@ unsafe extern "C" fn came_in(msg: *mut sip_msg, _: *mut c_void) -> c_int {
 /// What could not be parsed meets no script.
 unsafe extern "C" fn was_broken(msg: *mut sip_msg, _: *mut c_void) -> c_int {
     shown(|| {
+        // SAFETY: the host's message, which it has just received.
+        unsafe { hidden::arrived(msg) };
         if is_wanted() && !msg.is_null() {
             // SAFETY: the host's message, in use until the callback has returned.
             let message = unsafe { message::received(msg, message::now()) };
@@ -111,12 +118,13 @@ unsafe extern "C" fn was_broken(msg: *mut sip_msg, _: *mut c_void) -> c_int {
 
 unsafe extern "C" fn script_ended(_: *mut sip_msg, _: *mut c_void) -> c_int {
     shown(|| {
-        if is_wanted() {
+        if is_wanted() || worker::has_name() {
             worker::with(|worker| {
                 release(worker);
-                worker.named = None;
+                worker.name.forget();
             });
         }
+        hidden::forget();
     })
 }
 
@@ -133,7 +141,7 @@ fn arrived(worker: &mut Worker, message: &Message<'_>, holds: bool) {
     // One for which no script has run to its end.
     release(worker);
     worker.take_asked();
-    worker.named = None;
+    worker.name.forget();
     let mut delivered = Delivered::default();
     if holds {
         worker.agent.expect(message);
@@ -240,7 +248,7 @@ impl Before {
 
 fn departed(worker: &mut Worker, message: &Message<'_>) {
     let mut delivered = Delivered::default();
-    let asked = worker.take_asked().filter(|asked| capture::call_id(message.raw) == Some(&asked.call_id));
+    let asked = worker.take_asked().filter(|asked| message.call_id() == Some(&asked.call_id));
     if let Some(asked) = asked {
         let offer = Offer {
             message: *message,

@@ -9,7 +9,8 @@
 //! 4. `commands`: the script's literal arguments are checked (fixups, in `argument`).
 //! 5. `process`: the keeper's process, which watches over the sender.
 //! 6. `hooks`: every message that comes or goes → `message` → `capture::Agent::observe`.
-//! 7. `commands`: `sip_trace()` → `template`, `message` → `capture::Agent::follow`; `variables`: `$siplens(id)`.
+//! 7. `commands`: `sip_trace()` → `template`, `message` → `capture::Agent::follow`; `texts`: `hlog()`; `variables`:
+//!    `$siplens(id)`. What topology hiding has changed on the way is in `hidden`.
 //! 8. `control` and `statistics`: MI, from whatever process serves it.
 //!
 //! Facts about the host that unsafe code relies on are written in `ffi/README.md`.
@@ -19,6 +20,7 @@ mod commands;
 mod control;
 mod destinations;
 mod exports;
+mod hidden;
 mod hooks;
 mod log;
 mod message;
@@ -26,5 +28,6 @@ mod params;
 mod process;
 mod statistics;
 mod template;
+mod texts;
 mod variables;
 mod worker;

@@ -9,7 +9,7 @@ use opensips_sys::{
     receive_info, sip_msg, sockaddr_union, socket_info,
 };
 
-use crate::process;
+use crate::{hidden, process};
 
 /// The present time.
 #[inline]
@@ -21,7 +21,7 @@ pub fn now() -> Timestamp {
 /// Octets of the longest message that the host takes, and more.
 const MOST: u32 = 1 << 20;
 
-/// A message that came in, as it was before the script changed anything.
+/// A message that came in, as it was before the script, or whoever decodes it for the script, changed anything.
 ///
 /// # Safety
 /// The message must be one that the host has handed over, and be in use for as long as the answer.
@@ -29,8 +29,10 @@ pub unsafe fn received<'m>(msg: *const sip_msg, captured_at: Timestamp) -> Messa
     // SAFETY: the caller's promise.
     let (start, len) = unsafe { opensips_sys::message_octets(msg) };
     // SAFETY: the host keeps the whole message there for as long as the struct lives.
-    let raw = unsafe { boundary::bytes(start, c_int::try_from(len).unwrap_or_default()) };
-    stumble(raw);
+    let host = unsafe { boundary::bytes(start, c_int::try_from(len).unwrap_or_default()) };
+    stumble(host);
+    // SAFETY: these octets, and each answer is gone when the callback that it was made for has returned.
+    let (raw, inner_call_id) = unsafe { hidden::received(host) };
     // SAFETY: the caller's promise.
     let receive_info { src_ip, dst_ip, src_port, dst_port, proto } =
         unsafe { opensips_sys::message_received(msg) };
@@ -43,6 +45,7 @@ pub unsafe fn received<'m>(msg: *const sip_msg, captured_at: Timestamp) -> Messa
         destination: unsafe { told(address(&dst_ip, dst_port), socket) },
         transport: transport(proto),
         captured_at,
+        inner_call_id,
     }
 }
 
@@ -108,7 +111,9 @@ pub unsafe fn sent<'m>(
         end.set_port(port);
     }
     let proto = c_int::try_from(proto).unwrap_or_default();
-    Message { raw, source, destination, transport: transport(proto), captured_at }
+    // SAFETY: the call has not ended.
+    let inner_call_id = unsafe { hidden::sent(call.start, raw) };
+    Message { raw, source, destination, transport: transport(proto), captured_at, inner_call_id }
 }
 
 /// An address of the host as it is to be reported: the advertised one of its socket, if the configuration says so and

@@ -9,7 +9,7 @@ use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
 use boundary::{HostCell, fence};
-use capture::{Delivered, Lookup, Scope, Shown};
+use capture::{Lookup, Scope};
 use opensips_sys::{PV_VAL_NULL, PV_VAL_STR, pv_export_t, pv_value_t, sip_msg, str_};
 
 use crate::log::{Level, log};
@@ -112,20 +112,18 @@ fn lookup() -> Option<&'static Lookup> {
 
 fn id(msg: *mut sip_msg) -> Option<str_> {
     // SAFETY: the host's message, in use until we return.
-    let raw = unsafe { message::received(msg, message::now()) }.raw;
+    let message = unsafe { message::received(msg, message::now()) };
     VALUE.with(|value| {
         // Taken already if the template `session_id` asks for what it makes itself.
         let mut value = value.try_borrow_mut().ok()?;
         let Value { id, template } = &mut *value;
         id.clear();
         worker::with(|worker| {
-            if worker.named.is_some_and(|named| named.buffer == raw.as_ptr().addr()) {
-                id.extend_from_slice(&worker.name);
-            }
+            id.extend_from_slice(worker.name.of(&message).unwrap_or_default());
         });
         if id.is_empty() {
             let has_template = template::evaluate(msg, template);
-            lookup()?.correlation_id(raw, has_template.then_some(template.as_slice()), id);
+            lookup()?.correlation_id(&message, has_template.then_some(template.as_slice()), id);
         }
         let len = c_int::try_from(id.len()).ok()?;
         (len > 0).then(|| str_ { s: id.as_mut_ptr().cast::<c_char>(), len })
@@ -135,8 +133,8 @@ fn id(msg: *mut sip_msg) -> Option<str_> {
 /// `t` or `d` if the message belongs to a transaction or dialog that is being followed.
 fn mode(msg: *mut sip_msg) -> Option<str_> {
     // SAFETY: the host's message, in use until we return.
-    let raw = unsafe { message::received(msg, message::now()) }.raw;
-    let letter = match lookup()?.scope(raw) {
+    let message = unsafe { message::received(msg, message::now()) };
+    let letter = match lookup()?.scope(&message) {
         Scope::Message => return None,
         Scope::Transaction => c"t",
         Scope::Dialog => c"d",
@@ -167,14 +165,9 @@ unsafe extern "C" fn write(
         worker::with(|worker| {
             // SAFETY: the host's message, in use until we return.
             let message = unsafe { message::received(msg, message::now()) };
-            worker.name.clear();
-            worker.name.extend_from_slice(id);
-            worker.named = None;
-            if !id.is_empty() {
-                worker.named = Shown::new(message.raw, Delivered::default());
-                if process::config().is_some_and(|config| config.automatic && config.scripted) {
-                    commands::name_dialog(worker, &message);
-                }
+            worker.name.set(&message, id);
+            if !id.is_empty() && process::config().is_some_and(|config| config.automatic && config.scripted) {
+                commands::name_dialog(worker, &message);
             }
         });
         DONE

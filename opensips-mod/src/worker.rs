@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use capture::{Agent, Delivered, Held, Message, Notice, Shared, Shown};
 
@@ -14,6 +15,8 @@ pub struct Worker {
     pub agent: Agent,
     /// The call's collector, copied: the host reuses its own buffer for the next evaluation.
     pub collector: Vec<u8>,
+    /// The text of `hlog` and `sip_trace_msg`, and its id, copied likewise.
+    pub text: Vec<u8>,
     /// What the configured template makes of the call's message, copied likewise.
     pub template: Vec<u8>,
     /// The message that came in last, if the host has shown it to us: the script works on it now.
@@ -22,10 +25,37 @@ pub struct Worker {
     pub held: Held,
     /// What `local_route` asked for the message that is about to be sent.
     asked: Option<Asked>,
-    /// The id that the script has put into `$siplens(id)`, and for which message.
-    pub named: Option<Shown>,
-    /// The id itself.
-    pub name: Vec<u8>,
+    /// The id that the script has put into `$siplens(id)`.
+    pub name: Name,
+}
+
+/// An id for the later calls of the script that give none, for one message.
+pub struct Name {
+    of: Option<Shown>,
+    pub text: Vec<u8>,
+}
+
+impl Name {
+    /// Keeps an id for a message; an empty one is none.
+    pub fn set(&mut self, message: &Message<'_>, text: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(text);
+        self.of = Shown::new(message.raw, Delivered::default()).filter(|_| !text.is_empty());
+        HAS_NAME.store(self.of.is_some(), Ordering::Relaxed);
+    }
+
+    /// The id of this message.
+    pub fn of(&self, message: &Message<'_>) -> Option<&[u8]> {
+        let same = HAS_NAME.load(Ordering::Relaxed)
+            && self.of.is_some_and(|of| of.buffer == message.raw.as_ptr().addr());
+        same.then_some(self.text.as_slice())
+    }
+
+    /// Another message may lie in the same place.
+    pub fn forget(&mut self) {
+        self.of = None;
+        HAS_NAME.store(false, Ordering::Relaxed);
+    }
 }
 
 /// A call in `local_route` with mode `m`: there the message has no destination yet.
@@ -42,12 +72,12 @@ impl Worker {
     /// Notes what to do with the message that is about to be sent.
     pub fn ask(&mut self, asked: Asked) {
         self.asked = Some(asked);
-        HAS_ASKED.set(true);
+        HAS_ASKED.store(true, Ordering::Relaxed);
     }
 
     /// What was noted, once.
     pub fn take_asked(&mut self) -> Option<Asked> {
-        HAS_ASKED.set(false);
+        HAS_ASKED.store(false, Ordering::Relaxed);
         self.asked.take()
     }
 
@@ -62,6 +92,12 @@ impl Worker {
     }
 }
 
+/// Whether something is asked for the message that is about to be sent. Looked at for each that is: every process has its
+/// own, as it has its own worker.
+static HAS_ASKED: AtomicBool = AtomicBool::new(false);
+/// Whether the script has chosen an id for the message that it works on. As above.
+static HAS_NAME: AtomicBool = AtomicBool::new(false);
+
 #[derive(Clone, Copy)]
 struct Made {
     process: c_int,
@@ -71,13 +107,16 @@ struct Made {
 thread_local! {
     /// Lives as long as the process, so nothing is destroyed when the host exits.
     static WORKER: Cell<Option<Made>> = const { Cell::new(None) };
-    /// Whether something is asked for the message that is about to be sent: looked at for each that is.
-    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether there is an id to be forgotten when the script has ended.
+pub fn has_name() -> bool {
+    HAS_NAME.load(Ordering::Relaxed)
 }
 
 /// Whether a call in `local_route` waits for the message that is about to be sent.
 pub fn has_asked() -> bool {
-    HAS_ASKED.get()
+    HAS_ASKED.load(Ordering::Relaxed)
 }
 
 /// Runs `body` with this process's worker. `None` if there is none, or it is in use further up the stack: then the
@@ -124,8 +163,8 @@ fn make(shared: Shared, process: c_int) -> Option<&'static RefCell<Worker>> {
         received: None,
         held: Held::default(),
         asked: None,
-        named: None,
-        name: Vec::with_capacity(256),
+        name: Name { of: None, text: Vec::with_capacity(256) },
+        text: Vec::with_capacity(1024),
     };
     let worker: &'static RefCell<Worker> = Box::leak(Box::new(RefCell::new(worker)));
     WORKER.set(Some(Made { process, worker }));

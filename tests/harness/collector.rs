@@ -34,6 +34,8 @@ pub struct Seen {
     pub correlation_id: Option<String>,
     /// Octets that the message had, if its end was cut off (Siplens' chunk 0x0002).
     pub full_length: Option<u32>,
+    /// The call that a line is about, if its correlation id does not say so (Siplens' chunk 0x0003).
+    pub call_id: Option<String>,
     /// The SIP message, or whatever else it is.
     pub payload: String,
 }
@@ -189,6 +191,7 @@ fn read(bytes: &[u8]) -> Result<Seen> {
         protocol_type: packet.protocol_type,
         correlation_id: packet.correlation_id.map(text),
         full_length: packet.full_length,
+        call_id: packet.call_id.map(text),
         payload: text(&payload),
     })
 }

@@ -100,18 +100,34 @@ impl Host {
     /// One with the module of its version loaded.
     pub fn loaded(version: Version) -> Result<Self> {
         let mut host = Self::empty(version)?;
-        let answer = host.load(&version.module(), version)?;
-        ensure!(answer == "ok", "{}: {answer}", version.release);
+        host.good_load(version)?;
         Ok(host)
     }
 
     /// One that runs: these lines (`param …`, `script …`) were given, all were good, and there are two workers.
     pub fn running(version: Version, lines: &[String]) -> Result<Self> {
-        let mut host = Self::loaded(version)?;
+        Self::loaded(version)?.started(lines)
+    }
+
+    /// The same in a host that has another module, too.
+    pub fn beside(version: Version, other: &str, lines: &[String]) -> Result<Self> {
+        let mut host = Self::empty(version)?;
+        host.good(&format!("beside {other}"))?;
+        host.good_load(version)?;
+        host.started(lines)
+    }
+
+    fn good_load(&mut self, version: Version) -> Result<()> {
+        let answer = self.load(&version.module(), version)?;
+        ensure!(answer == "ok", "{}: {answer}", version.release);
+        Ok(())
+    }
+
+    fn started(mut self, lines: &[String]) -> Result<Self> {
         for line in lines.iter().map(String::as_str).chain(["init", "start 2"]) {
-            host.good(line)?;
+            self.good(line)?;
         }
-        Ok(host)
+        Ok(self)
     }
 
     /// Loads a module as the core of `version` does; answers what it thinks of it.

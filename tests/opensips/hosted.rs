@@ -14,22 +14,22 @@ use crate::host::{Host, VERSIONS, Version};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a case for every version, and says in which it failed.
-fn in_every_version(case: impl Fn(Version) -> Result<()>) -> Result<()> {
+pub fn in_every_version(case: impl Fn(Version) -> Result<()>) -> Result<()> {
     VERSIONS.iter().try_for_each(|version| case(*version).context(version.release))
 }
 
-fn calling(collector: &Collector, arguments: &str) -> Vec<String> {
+pub fn calling(collector: &Collector, arguments: &str) -> Vec<String> {
     vec![
         "param hep_capture_id int 7".to_owned(),
         format!("script sip_trace|udp:{}{arguments}", collector.address()),
     ]
 }
 
-fn everything(collector: &Collector) -> Vec<String> {
+pub fn everything(collector: &Collector) -> Vec<String> {
     vec![format!("param duplicate_uri str udp:{}", collector.address()), "param trace_mode int 1".to_owned()]
 }
 
-fn end(text: &str) -> Option<SocketAddr> {
+pub fn end(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
@@ -342,6 +342,10 @@ fn a_mistake_is_refused_with_a_line_that_says_what_was_expected() -> Result<()> 
             ("param trace_id str [a]uri=hep:b", "no hep_id has the name \"b\""),
             ("param hep_id str [a] 127.0.0.1:1; version=2", "version 2: only 3 is sent"),
             ("param hep_id str 127.0.0.1:1", "expected [name] first"),
+            ("param hep_id str [a] 127.0.0.1; transport=sctp", "transport sctp: expected udp, tcp or tls"),
+            ("script sip_trace_msg|text|nowhere", "source and destination: expected transport:address:port"),
+            ("script sip_trace_msg|text|-|-|nowhere", "sip_trace(\"nowhere\")"),
+            ("script hlog|id|text|more", "too many arguments"),
             ("param trace_id str [a]uri=sip:127.0.0.1:1", "only HEP is sent"),
             ("script sip_trace|nowhere", "sip_trace(\"nowhere\")"),
             ("script sip_trace|udp:h:1||x", "sip_trace mode: expected"),

@@ -28,6 +28,8 @@ const OF_THE_HOST: &[&str] = &[
     "protos",
     "pv_parse_format",
     "pv_printf_s",
+    "register_post_raw_processing_cb",
+    "register_pre_raw_processing_cb",
     "route_type",
 ];
 

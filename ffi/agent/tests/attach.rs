@@ -111,6 +111,7 @@ fn offer(agent: &mut Agent, collector: &str, number: u64) {
         destination: Some("127.0.0.1:5060".parse().unwrap()),
         transport: Transport::Udp,
         captured_at: capture::now(),
+        inner_call_id: None,
     };
     let offer = Offer { message, collector: Some(collector.as_bytes()), correlation: None, template: None };
     agent.offer(&offer).unwrap();

@@ -60,6 +60,7 @@ fn offer(criterion: &mut Criterion) {
                             destination: Some(([127, 0, 0, 1], 5060).into()),
                             transport: Transport::Udp,
                             captured_at: capture::now(),
+                            inner_call_id: None,
                         };
                         let collector = Some(&b"sip:127.0.0.1:9060"[..]);
                         agent.offer(&Offer { message, collector, correlation, template: None }).unwrap();
@@ -104,6 +105,7 @@ fn observe(criterion: &mut Criterion) {
             destination: Some(([127, 0, 0, 1], 5060).into()),
             transport: Transport::Udp,
             captured_at: capture::now(),
+            inner_call_id: None,
         };
         if opened {
             let offer = Offer {

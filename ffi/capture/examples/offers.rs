@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             destination: black_box(Some(([127, 0, 0, 1], 5060).into())),
             transport: black_box(Transport::Udp),
             captured_at: capture::now(),
+            inner_call_id: None,
         };
         if filters > 0 {
             agent.observe(&message, &mut Delivered::default())?;

@@ -1,5 +1,7 @@
 //! Under which id a message is found again.
 
+use crate::message::Message;
+
 /// Octets of a correlation id that are kept; a longer one is cut, because it takes room from the message itself.
 pub const MAX_CORRELATION_BYTES: usize = hep::Template::MAX_CORRELATION_LEN;
 
@@ -23,9 +25,11 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The id that was chosen, else the message's Call-ID; `None` if it has neither.
-pub fn correlation_id<'a>(chosen: Option<&'a [u8]>, raw: &'a [u8]) -> Option<&'a [u8]> {
-    let id = chosen.filter(|id| !id.is_empty()).or_else(|| sip::call_id(raw).filter(|id| !id.is_empty()))?;
+/// The id that was chosen, else the Call-ID by which the proxy knows the message; `None` if it has neither.
+#[inline]
+pub fn correlation_id<'a>(chosen: Option<&'a [u8]>, message: &Message<'a>) -> Option<&'a [u8]> {
+    let call_id = || message.call_id().filter(|id| !id.is_empty());
+    let id = chosen.filter(|id| !id.is_empty()).or_else(call_id)?;
     Some(id.get(..MAX_CORRELATION_BYTES).unwrap_or(id))
 }
 
@@ -35,11 +39,15 @@ mod tests {
 
     const RAW: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: abc@host\r\n\r\n";
 
+    fn message(raw: &[u8]) -> Message<'_> {
+        Message { raw, ..Message::NONE }
+    }
+
     #[test]
     fn a_chosen_id_wins_and_an_empty_one_counts_as_none() {
-        assert_eq!(correlation_id(Some(b"session-1"), RAW), Some(&b"session-1"[..]));
-        assert_eq!(correlation_id(Some(b""), RAW), Some(&b"abc@host"[..]));
-        assert_eq!(correlation_id(None, RAW), Some(&b"abc@host"[..]));
+        assert_eq!(correlation_id(Some(b"session-1"), &message(RAW)), Some(&b"session-1"[..]));
+        assert_eq!(correlation_id(Some(b""), &message(RAW)), Some(&b"abc@host"[..]));
+        assert_eq!(correlation_id(None, &message(RAW)), Some(&b"abc@host"[..]));
     }
 
     #[test]
@@ -63,11 +71,21 @@ mod tests {
 
     #[test]
     fn a_message_without_call_id_has_no_id_of_its_own() {
-        assert_eq!(correlation_id(None, b"OPTIONS sip:a@b SIP/2.0\r\n\r\n"), None);
+        assert_eq!(correlation_id(None, &message(b"OPTIONS sip:a@b SIP/2.0\r\n\r\n")), None);
+    }
+
+    #[test]
+    fn a_call_id_that_was_changed_on_the_way_out_counts_as_what_it_was() {
+        let changed = Message { inner_call_id: Some(b"inner"), ..message(RAW) };
+        assert_eq!(correlation_id(None, &changed), Some(&b"inner"[..]));
+        assert_eq!(correlation_id(Some(b"session-1"), &changed), Some(&b"session-1"[..]));
     }
 
     #[test]
     fn an_overlong_id_is_cut() {
-        assert_eq!(correlation_id(Some(&[b'x'; 5000]), RAW).map(<[u8]>::len), Some(MAX_CORRELATION_BYTES));
+        assert_eq!(
+            correlation_id(Some(&[b'x'; 5000]), &message(RAW)).map(<[u8]>::len),
+            Some(MAX_CORRELATION_BYTES)
+        );
     }
 }

@@ -30,6 +30,7 @@
 //!     destination: Some("127.0.0.1:5060".parse().unwrap()),
 //!     transport: Transport::Udp,
 //!     captured_at: capture::now(),
+//!     inner_call_id: None,
 //! };
 //! agent.offer(&Offer { message, collector: Some(b"udp:127.0.0.1:9060"), correlation: None, template: None }).unwrap();
 //! assert_eq!(shared.stats().in_queue, 1);

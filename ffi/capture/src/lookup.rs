@@ -3,6 +3,7 @@
 use crate::agent::Scope;
 use crate::config::Config;
 use crate::correlation::{MAX_CORRELATION_BYTES, Sources, correlation_id};
+use crate::message::Message;
 use crate::sessions::{Facts, Keys, Session, Sessions};
 use crate::shared::Shared;
 
@@ -27,9 +28,9 @@ impl Lookup {
 
     /// Leaves in `id` what the message would be captured under if the script gave no id: that of its session, of the
     /// configured header, of `template`, or its Call-ID. Empty if there is none of these.
-    pub fn correlation_id(&self, raw: &[u8], template: Option<&[u8]>, id: &mut Vec<u8>) {
+    pub fn correlation_id(&self, message: &Message<'_>, template: Option<&[u8]>, id: &mut Vec<u8>) {
         id.clear();
-        let facts = Facts::of(raw);
+        let facts = Facts::of(message);
         let session = facts.as_ref().and_then(|facts| self.session(Keys::of(facts, self.shared.seed())?));
         let chosen = Sources {
             given: None,
@@ -38,15 +39,15 @@ impl Lookup {
             template,
         }
         .chosen();
-        id.extend_from_slice(correlation_id(chosen, raw).unwrap_or_default());
+        id.extend_from_slice(correlation_id(chosen, message).unwrap_or_default());
         debug_assert!(id.len() <= MAX_CORRELATION_BYTES, "longer ids are cut");
     }
 
     /// What is being followed that the message belongs to: [`Scope::Transaction`], [`Scope::Dialog`], or just
     /// [`Scope::Message`].
     #[must_use]
-    pub fn scope(&self, raw: &[u8]) -> Scope {
-        Facts::of(raw)
+    pub fn scope(&self, message: &Message<'_>) -> Scope {
+        Facts::of(message)
             .and_then(|facts| self.session(Keys::of(&facts, self.shared.seed())?))
             .map_or(Scope::Message, |(scope, _)| scope)
     }

@@ -18,6 +18,28 @@ pub struct Message<'a> {
     pub transport: Transport,
     /// When the worker saw it, not when it was sent to the collector.
     pub captured_at: Timestamp,
+    /// The Call-ID by which the proxy itself knows the call, where topology hiding puts another one on the wire; `None`
+    /// where they are the same.
+    pub inner_call_id: Option<&'a [u8]>,
+}
+
+impl<'a> Message<'a> {
+    /// What is known where there is no message.
+    pub const NONE: Self = Self {
+        raw: b"",
+        source: None,
+        destination: None,
+        transport: Transport::Udp,
+        captured_at: Timestamp { seconds: 0, microseconds: 0 },
+        inner_call_id: None,
+    };
+
+    /// The Call-ID by which the proxy knows it; `None` if it has none.
+    #[must_use]
+    #[inline(never)]
+    pub fn call_id(&self) -> Option<&'a [u8]> {
+        self.inner_call_id.or_else(|| sip::call_id(self.raw))
+    }
 }
 
 /// The present time; a clock before 1970 or after 2106 gives the nearest time that HEP can say.

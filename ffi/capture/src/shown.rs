@@ -39,13 +39,14 @@ impl Shown {
 #[derive(Debug)]
 pub struct Held {
     raw: Vec<u8>,
+    inner_call_id: Vec<u8>,
     /// Source, destination, transport and time; `None` while nothing waits.
     known: Option<(Option<SocketAddr>, Option<SocketAddr>, Transport, Timestamp)>,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { raw: Vec::with_capacity(4096), known: None }
+        Self { raw: Vec::with_capacity(4096), inner_call_id: Vec::new(), known: None }
     }
 }
 
@@ -54,13 +55,16 @@ impl Held {
     pub fn keep(&mut self, message: &Message<'_>) {
         self.raw.clear();
         self.raw.extend_from_slice(message.raw);
+        self.inner_call_id.clear();
+        self.inner_call_id.extend_from_slice(message.inner_call_id.unwrap_or_default());
         self.known = Some((message.source, message.destination, message.transport, message.captured_at));
     }
 
     /// The message that waits, once.
     pub fn take(&mut self) -> Option<Message<'_>> {
         let (source, destination, transport, captured_at) = self.known.take()?;
-        Some(Message { raw: &self.raw, source, destination, transport, captured_at })
+        let inner_call_id = Some(self.inner_call_id.as_slice()).filter(|call_id| !call_id.is_empty());
+        Some(Message { raw: &self.raw, source, destination, transport, captured_at, inner_call_id })
     }
 }
 
@@ -89,12 +93,16 @@ mod tests {
             destination: None,
             transport: Transport::Tls,
             captured_at: Timestamp { seconds: 1, microseconds: 2 },
+            inner_call_id: Some(b"inner"),
         };
-        held.keep(&Message { raw: b"longer than the next", ..message });
+        held.keep(&Message { raw: b"longer than the next", inner_call_id: Some(b"another"), ..message });
         held.keep(&message);
         let found = held.take().unwrap();
         assert_eq!((found.raw, found.source, found.destination), (message.raw, message.source, None));
         assert_eq!((found.transport, found.captured_at), (message.transport, message.captured_at));
+        assert_eq!(found.inner_call_id, message.inner_call_id);
         assert!(held.take().is_none());
+        held.keep(&Message { inner_call_id: None, ..message });
+        assert_eq!(held.take().unwrap().inner_call_id, None);
     }
 }

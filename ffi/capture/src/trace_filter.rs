@@ -248,12 +248,13 @@ mod tests {
             destination: None,
             transport: Transport::Udp,
             captured_at: crate::now(),
+            inner_call_id: None,
         };
         let serial = shared.filters_serial();
         if serial == 0 {
             return None;
         }
-        filters.find(shared, serial, &message, &Facts::of(message.raw).unwrap())
+        filters.find(shared, serial, &message, &Facts::of(&message).unwrap())
     }
 
     #[test]

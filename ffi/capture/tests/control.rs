@@ -30,6 +30,7 @@ fn message(raw: &[u8]) -> Message<'_> {
         destination: Some("127.0.0.1:5060".parse().unwrap()),
         transport: Transport::Udp,
         captured_at: capture::now(),
+        inner_call_id: None,
     }
 }
 

@@ -71,6 +71,7 @@ impl Host {
                 destination: None,
                 transport: Transport::Udp,
                 captured_at: Timestamp { seconds: 1_700_000_000, microseconds: 0 },
+                inner_call_id: None,
             };
             let offer =
                 Offer { message, collector: Some(collector.as_bytes()), correlation: None, template: None };

@@ -66,8 +66,19 @@ fn sip(call_id: &str, more: &str) -> Vec<u8> {
 fn text<'a>(raw: &'a [u8], correlation: Option<&'a [u8]>) -> Offer<'a> {
     let end = Some("127.0.0.1:5060".parse().unwrap());
     let captured_at = Timestamp { seconds: 1_700_000_000, microseconds: 42 };
-    let message = Message { raw, source: end, destination: end, transport: Transport::Udp, captured_at };
+    let message = Message {
+        raw,
+        source: end,
+        destination: end,
+        transport: Transport::Udp,
+        captured_at,
+        inner_call_id: None,
+    };
     Offer { message, collector: None, correlation, template: None }
+}
+
+fn about(raw: &[u8]) -> Message<'_> {
+    Message { raw, ..Message::NONE }
 }
 
 fn follow(host: &mut Host, raw: &[u8], collector: &[u8], id: &[u8], scope: Scope) {
@@ -82,11 +93,11 @@ fn a_line_has_the_id_of_its_argument_else_of_the_session_else_the_call_id() {
     follow(&mut host, &followed, b"udp:127.0.0.1:9061", b"session", Scope::Dialog);
     host.captured();
 
-    host.agent.log(&text(b"one", Some(b"mine")), &followed).unwrap();
-    host.agent.log(&text(b"two", None), &followed).unwrap();
-    host.agent.log(&text(b"three", None), &other).unwrap();
-    host.agent.log(&text(b"four", None), b"").unwrap();
-    host.agent.log(&text(b"five", Some(b"mine")), &sip(&"c".repeat(1025), "")).unwrap();
+    host.agent.log(&text(b"one", Some(b"mine")), &about(&followed)).unwrap();
+    host.agent.log(&text(b"two", None), &about(&followed)).unwrap();
+    host.agent.log(&text(b"three", None), &about(&other)).unwrap();
+    host.agent.log(&text(b"four", None), &about(b"")).unwrap();
+    host.agent.log(&text(b"five", Some(b"mine")), &about(&sip(&"c".repeat(1025), ""))).unwrap();
     let line = |slot, id: Option<&str>, call_id: Option<&str>, text: &str| {
         (LOG, slot, id.map(str::to_owned), call_id.map(str::to_owned), text.to_owned())
     };
@@ -109,12 +120,12 @@ fn a_line_is_not_filtered_by_what_is_meant_for_messages_but_by_the_switch() {
         ..with_collector()
     };
     let mut host = Host::new(settings);
-    host.agent.log(&text(b"line", None), &sip("call", "")).unwrap();
+    host.agent.log(&text(b"line", None), &about(&sip("call", ""))).unwrap();
     assert_eq!(host.captured().len(), 1);
     host.shared.set_enabled(false);
-    host.agent.log(&text(b"line", None), &sip("call", "")).unwrap();
+    host.agent.log(&text(b"line", None), &about(&sip("call", ""))).unwrap();
     host.shared.set_enabled(true);
-    host.agent.log(&text(b"", None), &sip("call", "")).unwrap();
+    host.agent.log(&text(b"", None), &about(&sip("call", ""))).unwrap();
     assert_eq!(host.captured(), []);
     let stats = host.shared.stats();
     assert_eq!((stats.offered, stats.filtered), (3, 2));
@@ -123,14 +134,14 @@ fn a_line_is_not_filtered_by_what_is_meant_for_messages_but_by_the_switch() {
 #[test]
 fn a_line_for_nobody_is_refused_and_counted() {
     let mut host = Host::new(Settings::default());
-    assert_eq!(host.agent.log(&text(b"line", None), &sip("call", "")), Err(Refusal::NoCollector));
+    assert_eq!(host.agent.log(&text(b"line", None), &about(&sip("call", ""))), Err(Refusal::NoCollector));
     assert_eq!(host.shared.stats().dropped.refused, 1);
 }
 
 #[test]
 fn a_line_longer_than_a_packet_is_cut_and_counted() {
     let mut host = Host::new(with_collector());
-    host.agent.log(&text(&[b'x'; 70_000], None), &sip("call", "")).unwrap();
+    host.agent.log(&text(&[b'x'; 70_000], None), &about(&sip("call", ""))).unwrap();
     let (.., payload) = host.captured().pop().unwrap();
     assert!((60_000..65_507).contains(&payload.len()), "{}", payload.len());
     assert_eq!(host.shared.stats().truncated, 1);
@@ -139,10 +150,10 @@ fn a_line_longer_than_a_packet_is_cut_and_counted() {
 #[test]
 fn a_text_is_a_message_if_it_is_sip_and_a_line_if_not() {
     let mut host = Host::new(with_collector());
-    let (about, own) = (sip("about", ""), sip("own", ""));
-    host.agent.offer_text(&text(&own, None), &about).unwrap();
-    host.agent.offer_text(&text(&own, Some(b"given")), &about).unwrap();
-    host.agent.offer_text(&text(b"{\"answer\": 42}", None), &about).unwrap();
+    let (other, own) = (sip("about", ""), sip("own", ""));
+    host.agent.offer_text(&text(&own, None), &about(&other)).unwrap();
+    host.agent.offer_text(&text(&own, Some(b"given")), &about(&other)).unwrap();
+    host.agent.offer_text(&text(b"{\"answer\": 42}", None), &about(&other)).unwrap();
     let found = host.captured();
     let heads: Vec<_> = found.iter().map(|(kind, _, id, ..)| (*kind, id.as_deref().unwrap())).collect();
     assert_eq!(heads, [(SIP, "own"), (SIP, "given"), (LOG, "about")]);
@@ -155,7 +166,7 @@ fn a_lookup_tells_what_a_message_would_be_captured_under_and_what_is_followed() 
     let lookup = host.lookup();
     let id = |raw: &[u8], template: Option<&[u8]>| {
         let mut id = b"what was there before".to_vec();
-        lookup.correlation_id(raw, template, &mut id);
+        lookup.correlation_id(&about(raw), template, &mut id);
         String::from_utf8(id).unwrap()
     };
     let call = sip("call", "");
@@ -163,12 +174,15 @@ fn a_lookup_tells_what_a_message_would_be_captured_under_and_what_is_followed() 
     assert_eq!(id(&call, Some(b"template")), "template");
     assert_eq!(id(&sip("call", "X-Id: header\r\n"), Some(b"template")), "header");
     assert_eq!(id(b"no SIP", None), "");
-    assert_eq!(lookup.scope(&call), Scope::Message);
+    assert_eq!(lookup.scope(&about(&call)), Scope::Message);
 
     follow(&mut host, &call, b"udp:127.0.0.1:9061", b"session", Scope::Dialog);
-    assert_eq!((id(&call, Some(b"template")).as_str(), lookup.scope(&call)), ("session", Scope::Dialog));
+    assert_eq!(
+        (id(&call, Some(b"template")).as_str(), lookup.scope(&about(&call))),
+        ("session", Scope::Dialog)
+    );
     follow(&mut host, &call, b"udp:127.0.0.1:9061", b"narrower", Scope::Transaction);
-    assert_eq!((id(&call, None).as_str(), lookup.scope(&call)), ("narrower", Scope::Transaction));
-    assert_eq!(lookup.scope(&sip("another", "")), Scope::Message);
-    assert_eq!(lookup.scope(b"no SIP"), Scope::Message);
+    assert_eq!((id(&call, None).as_str(), lookup.scope(&about(&call))), ("narrower", Scope::Transaction));
+    assert_eq!(lookup.scope(&about(&sip("another", ""))), Scope::Message);
+    assert_eq!(lookup.scope(&about(b"no SIP")), Scope::Message);
 }

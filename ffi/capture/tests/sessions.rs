@@ -59,6 +59,7 @@ fn message(raw: &[u8]) -> Message<'_> {
         destination: Some("127.0.0.1:5060".parse().unwrap()),
         transport: Transport::Udp,
         captured_at: Timestamp { seconds: 1_700_000_000, microseconds: 42 },
+        inner_call_id: None,
     }
 }
 

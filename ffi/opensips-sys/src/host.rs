@@ -32,6 +32,15 @@ opaque! {
 /// Called before or after the script, or for what could not be parsed.
 pub type ScriptCallback = unsafe extern "C" fn(*mut sip_msg, *mut c_void) -> c_int;
 
+/// Called with the octets of a message before the host reads them, or before it sends them. It may put others in their
+/// place; below 0 refuses the message.
+pub type RawCallback = unsafe extern "C" fn(*mut str_, *mut sip_msg) -> c_int;
+
+/// As the message came, before anything has read it.
+pub const PRE_RAW_PROCESSING: c_int = 1;
+/// As the message was made, before it is sent.
+pub const POST_RAW_PROCESSING: c_int = 2;
+
 /// Before the script.
 pub const PRE_SCRIPT_CB: c_int = 1;
 /// After the script.
@@ -71,6 +80,10 @@ unsafe extern "C" {
         parameter: *mut c_void,
         priority: c_int,
     ) -> c_int;
+    /// Asks to be shown what comes in, after those who have asked before. `freeable` 0: for good.
+    pub fn register_pre_raw_processing_cb(function: RawCallback, kind: c_int, freeable: c_char) -> c_int;
+    /// Asks to be shown what goes out; as above.
+    pub fn register_post_raw_processing_cb(function: RawCallback, kind: c_int, freeable: c_char) -> c_int;
     /// How many processes there may be, as far as is known.
     pub fn count_child_processes() -> c_int;
     /// Whether a module of this name was loaded before.

@@ -11,9 +11,14 @@
  *   broken W PROTO SOURCE DESTINATION TEXT                             something that cannot be parsed comes in
  *   many W COUNT in|out PROTO SIZE                                     as many, each another call; answers microseconds
  *   get W NAME          set W NAME VALUE                               a variable, for the message that came in last
+ *   raw                                 how many callbacks for raw messages were asked for
  *   mi COMMAND [NAME=VALUE|…]           stat NAME                       failing 0|1     what the transports' functions answer
  *
- * A string argument of `script` is a literal; one that begins with $ is evaluated for each message: $ci, $null or a text. */
+ * With `beside topology_hiding` the host also has a module that gives each call another Call-ID towards port 5080: what goes there
+ * and what comes from there.
+ *
+ * A string argument of `script` is a literal; one that begins with $ is evaluated for each message: $ci, $null or a text,
+ * in which ~ ends a line. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -43,6 +48,30 @@ static char other_module[64];
 int __register_script_cb(int (*function)(void *, void *), int type, void *param, int prio)
 {
 	callbacks[callbacks_no++] = (struct callback){ function, param, type, prio };
+	return 0;
+}
+
+/* Callbacks for raw messages: each may put other octets in place of those it is shown, and whoever comes next frees them. */
+typedef int (*raw_callback)(str *, void *);
+static raw_callback raw_callbacks[3][4];
+static int register_raw(raw_callback function, int type, char freeable)
+{
+	int i = 0;
+	if (freeable) abort();
+	while (raw_callbacks[type][i]) i++;
+	raw_callbacks[type][i] = function;
+	return 0;
+}
+int register_pre_raw_processing_cb(raw_callback function, int type, char freeable) { return register_raw(function, type, freeable); }
+int register_post_raw_processing_cb(raw_callback function, int type, char freeable) { return register_raw(function, type, freeable); }
+static int run_raw(int type, str *data, void *msg)
+{
+	char *initial = data->s;
+	for (int i = 0; raw_callbacks[type][i]; i++) {
+		char *input = data->s;
+		if (raw_callbacks[type][i](data, msg) < 0) return -1;
+		if (input != initial && input != data->s) free(input);
+	}
 	return 0;
 }
 
@@ -77,7 +106,12 @@ static void evaluate(void *msg, str text, str *result)
 	snprintf(plain, sizeof plain, "%.*s", text.len, text.s);
 	if (strcmp(plain, "$ci") == 0) snprintf(to, 1024, "%s", call_id_of(msg));
 	else if (strcmp(plain, "$null") == 0) snprintf(to, 1024, "<null>");
-	else snprintf(to, 1024, "%s", plain[0] == '$' ? plain + 1 : plain);
+	else if (plain[0] != '$') snprintf(to, 1024, "%s", plain);
+	else {
+		int n = 0;
+		for (char *c = plain + 1; *c; c++) n += sprintf(to + n, *c == '~' ? "\r\n" : "%c", *c);
+		to[n] = 0;
+	}
 	*result = (str){ to, strlen(to) };
 }
 
@@ -159,6 +193,40 @@ int get_mi_string_param(const void *params, char *name, char **value, int *len)
 
 static unsigned char message[MSG_SIZE + 64], receiving[SI_SIZE + 64], sending[SI_SIZE + 64];
 
+/* ---- as topology_hiding does: the Call-ID backwards and with a prefix, towards the called side only ---- */
+#define HIDDEN "DLGCH_"
+static int towards_called;
+static int change_call_id(str *data, int hide)
+{
+	char *at = memmem(data->s, data->len, "Call-ID: ", 9), *end, *to;
+	if (!at) return 0;
+	at += 9;
+	end = memchr(at, '\r', data->s + data->len - at);
+	if (hide == (strncmp(at, HIDDEN, sizeof HIDDEN - 1) == 0)) return 0;
+	if (!hide) at += sizeof HIDDEN - 1;
+	to = malloc(data->len + sizeof HIDDEN);
+	int n = (hide ? at : at - (sizeof HIDDEN - 1)) - data->s;
+	memcpy(to, data->s, n);
+	if (hide) n += sprintf(to + n, HIDDEN);
+	for (char *c = end; c > at; ) to[n++] = *--c;
+	memcpy(to + n, end, data->s + data->len - end);
+	data->len = n + (data->s + data->len - end);
+	data->s = to;
+	return 0;
+}
+static int th_came(str *data, void *msg) { if (msg) abort(); return change_call_id(data, 0); }
+static int th_leaves(str *data, void *msg) { (void)msg; return towards_called ? change_call_id(data, 1) : 0; }
+
+static const char *init(const struct exports *module)
+{
+	if (module->preinit && module->preinit() < 0) return "refused";
+	if (strcmp(other_module, "topology_hiding") == 0) {
+		register_pre_raw_processing_cb(th_came, 1, 0);
+		register_post_raw_processing_cb(th_leaves, 2, 0);
+	}
+	return module->init() == 0 ? "ok" : "refused";
+}
+
 /* ---- transports ---- */
 struct end { int af; unsigned char octets[16]; unsigned short port; };
 static int failing;
@@ -219,7 +287,13 @@ static void load_transports(void)
 
 static int msg_send(int proto, unsigned char *si, char *buf, unsigned int len, void *to)
 {
-	return (*(send_f *)(protos + proto * PROTO_STRIDE + PROTO_SEND))(si, buf, len, to, 1 PASS_MESSAGE);
+	str out = { buf, len };
+	towards_called = ntohs(((struct sockaddr_in *)to)->sin_port) == 5080;
+	run_raw(2, &out, NULL);
+	int sent = (*(send_f *)(protos + proto * PROTO_STRIDE + PROTO_SEND))(si, out.s, out.len, to, 1 PASS_MESSAGE);
+	/* Who kept a pointer to it reads rubbish. */
+	if (out.s != buf) { memset(out.s, '#', out.len); free(out.s); }
+	return sent;
 }
 
 /* ---- messages ---- */
@@ -276,12 +350,12 @@ static void make_socket(unsigned char *si, const struct end *end, int proto, int
 	*(unsigned short *)(si + SI_ADV_PORT) = 7000;
 }
 
-static void make_message(int proto, const struct end *src, const struct end *dst, int len)
+static void make_message(int proto, const struct end *src, const struct end *dst, char *octets, int len)
 {
 	unsigned char *rcv = message + RCV_AT;
 	memset(message, 0, sizeof message);
-	*(int *)(message + MSG_TYPE) = memcmp(received_octets, "SIP/2.0 ", 8) == 0 ? 2 : 1;
-	*(char **)(message + MSG_BUF) = received_octets;
+	*(int *)(message + MSG_TYPE) = memcmp(octets, "SIP/2.0 ", 8) == 0 ? 2 : 1;
+	*(char **)(message + MSG_BUF) = octets;
 	*(unsigned int *)(message + MSG_LEN) = len;
 	put_ip(rcv + RCV_SRC, src);
 	put_ip(rcv + RCV_DST, dst);
@@ -342,8 +416,19 @@ static const char *come(int proto, const char *src, const char *dst, const char 
 {
 	static char answer[32];
 	struct end from = parse_end(src), to = parse_end(dst);
-	make_message(proto, &from, &to, build(received_octets, method, id, cseq, size));
+	str in = { received_octets, build(received_octets, method, id, cseq, size) };
+	if (run_raw(1, &in, NULL) < 0) return "dropped";
+	make_message(proto, &from, &to, in.s, in.len);
 	snprintf(answer, sizeof answer, "%d", receive());
+	/* A variable may be asked for later; so the octets are moved, not freed. */
+	if (in.s != received_octets) {
+		static char last[1 << 17];
+		memcpy(last, in.s, in.len);
+		last[in.len] = 0;
+		*(char **)(message + MSG_BUF) = last;
+		memset(in.s, '#', in.len);
+		free(in.s);
+	}
 	return answer;
 }
 
@@ -384,7 +469,7 @@ static const char *work(char *line)
 		if (strcmp(what, "local") == 0) {
 			struct end from = parse_end(src);
 			memcpy(received_octets, sent_octets, len + 1);
-			make_message(proto_of(proto), &from, &from, len);
+			make_message(proto_of(proto), &from, &from, received_octets, len);
 			route_type = LOCAL_ROUTE;
 			run_script();
 			route_type = REQUEST_ROUTE;
@@ -393,7 +478,7 @@ static const char *work(char *line)
 	}
 	if (sscanf(line, "broken %d %7s %63s %63s %1023[^\n]", &worker, proto, src, dst, rest) == 5) {
 		struct end from = parse_end(src), to = parse_end(dst);
-		make_message(proto_of(proto), &from, &to, sprintf(received_octets, "%s", rest));
+		make_message(proto_of(proto), &from, &to, received_octets, sprintf(received_octets, "%s", rest));
 		*(int *)(message + MSG_TYPE) = 0;
 		run_callbacks(16);
 		return "0";
@@ -605,7 +690,7 @@ int main(void)
 		else if (sscanf(line, "beside %63s", other_module) == 1) puts("ok");
 		else if (sscanf(line, "param %511s %511s %4095[^\n]", a, b, c) == 3) puts(set_param(a, b, c));
 		else if (sscanf(line, "script %4095[^\n]", c) == 1) puts(fix(c));
-		else if (strcmp(line, "init") == 0) puts(module->init() == 0 ? "ok" : "refused");
+		else if (strcmp(line, "init") == 0) puts(init(module));
 		else if (sscanf(line, "start %d", &worker) == 1) { start(worker); puts("ok"); }
 		else if (strncmp(line, "mi ", 3) == 0) ask_mi(line + 3);
 		else if (sscanf(line, "stat %511s", a) == 1) {
@@ -613,6 +698,11 @@ int main(void)
 			while (stat->name && strcmp(stat->name, a) != 0) stat++;
 			if (stat->name && stat->flags & 8) printf("%lu\n", stat->function(NULL));
 			else puts("no such statistic");
+		}
+		else if (strcmp(line, "raw") == 0) {
+			int counts[3] = { 0 };
+			for (int type = 1; type <= 2; type++) while (raw_callbacks[type][counts[type]]) counts[type]++;
+			printf("%d before, %d after\n", counts[1], counts[2]);
 		}
 		else if (strcmp(line, "params") == 0) {
 			for (const struct param *param = module->params; param->name; param++) printf("%s ", param->name);

@@ -1,7 +1,9 @@
 //! What the script itself has to say about a message.
 
-use super::{Agent, Delivered, Offer, Payload, Refusal, Scope};
+use super::packet::Payload;
+use super::{Agent, Delivered, Offer, Refusal, Scope};
 use crate::correlation::{MAX_CORRELATION_BYTES, Sources, correlation_id};
+use crate::message::Message;
 use crate::sessions::{Facts, Keys, Session};
 use crate::stats::Count;
 
@@ -15,7 +17,7 @@ impl Agent {
     ///
     /// # Errors
     /// As [`offer`](Self::offer).
-    pub fn log(&mut self, offer: &Offer<'_>, about: &[u8]) -> Result<(), Refusal> {
+    pub fn log(&mut self, offer: &Offer<'_>, about: &Message<'_>) -> Result<(), Refusal> {
         if !self.scripted || !self.shared.is_enabled() || offer.message.raw.is_empty() {
             self.counters.add(Count::Filtered);
             return Ok(());
@@ -38,7 +40,8 @@ impl Agent {
         .chosen();
         let id = correlation_id(chosen, about);
         // One that is cut would be another call's.
-        let call_id = sip::call_id(about)
+        let call_id = about
+            .call_id()
             .filter(|call_id| Some(*call_id) != id && (1..=MAX_CORRELATION_BYTES).contains(&call_id.len()));
         self.queue::<false>(Payload::Log(call_id), slot, &offer.message, id)
     }
@@ -47,8 +50,8 @@ impl Agent {
     ///
     /// # Errors
     /// As [`offer`](Self::offer).
-    pub fn offer_text(&mut self, offer: &Offer<'_>, about: &[u8]) -> Result<(), Refusal> {
-        if Facts::of(offer.message.raw).is_none() {
+    pub fn offer_text(&mut self, offer: &Offer<'_>, about: &Message<'_>) -> Result<(), Refusal> {
+        if Facts::of(&offer.message).is_none() {
             return self.log(offer, about);
         }
         // Whatever the script works on, this is another message.

@@ -4,10 +4,14 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use sip::StartLine;
 
+use crate::message::Message;
+
 /// What following a session needs to know of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub message: sip::Message<'a>,
+    /// As [`Message::inner_call_id`].
+    inner_call_id: Option<&'a [u8]>,
     /// `None` for a reply.
     pub request: Option<&'a [u8]>,
     /// `None` for a request.
@@ -18,14 +22,20 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// `None` for what is not SIP.
-    pub fn of(raw: &'a [u8]) -> Option<Self> {
-        let message = sip::parse(raw).ok()?;
+    #[inline]
+    pub fn of(seen: &Message<'a>) -> Option<Self> {
+        let message = sip::parse(seen.raw).ok()?;
         let (request, status) = match message.start() {
             StartLine::Request { method, .. } => (Some(method), None),
             StartLine::Reply { status, .. } => (None, Some(status)),
         };
         let cseq = message.cseq().map(|cseq| (cseq.number, cseq.method));
-        Some(Self { message, request, status, cseq })
+        Some(Self { message, inner_call_id: seen.inner_call_id, request, status, cseq })
+    }
+
+    /// The Call-ID by which the proxy knows the call.
+    pub fn call_id(&self) -> Option<&'a [u8]> {
+        self.inner_call_id.or_else(|| self.message.call_id())
     }
 
     /// The method of the request, or of the request that this is a reply to.
@@ -44,11 +54,12 @@ pub struct Keys {
 impl Keys {
     /// `None` for a message without Call-ID.
     ///
-    /// A dialog is its Call-ID: forks and dialogs that are not established yet are part of the call. A transaction is
+    /// A dialog is the Call-ID by which the proxy knows it: both sides of one that topology hiding has given two are the
+    /// same; forks and dialogs that are not established yet are part of the call. A transaction is
     /// Call-ID, CSeq and the tag of its sender; the branch differs from hop to hop. An INVITE's ACK and CANCEL belong
     /// to it, and carry its number.
     pub fn of(facts: &Facts<'_>, seed: &RandomState) -> Option<Self> {
-        let call_id = facts.message.call_id()?;
+        let call_id = facts.call_id()?;
         let transaction = facts.cseq.map(|(number, method)| {
             let method = if matches!(method, b"ACK" | b"CANCEL") { b"INVITE" } else { method };
             let tag = facts.message.from().and_then(|from| from.tag);
@@ -67,12 +78,16 @@ fn hash(seed: &RandomState, value: impl Hash) -> u64 {
 mod tests {
     use super::*;
 
+    fn message(raw: &[u8]) -> Message<'_> {
+        Message { raw, ..Message::NONE }
+    }
+
     fn keys(seed: &RandomState, start: &str, cseq: &str, tag: &str) -> Keys {
         let raw = format!(
             "{start}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{}\r\nFrom: <sip:a@h>;tag={tag}\r\nCall-ID: c\r\nCSeq: {cseq}\r\n\r\n",
             start.len()
         );
-        Keys::of(&Facts::of(raw.as_bytes()).unwrap(), seed).unwrap()
+        Keys::of(&Facts::of(&message(raw.as_bytes())).unwrap(), seed).unwrap()
     }
 
     #[test]
@@ -106,8 +121,18 @@ mod tests {
     }
 
     #[test]
+    fn both_call_ids_of_a_call_are_one_dialog_and_one_transaction() {
+        let seed = RandomState::new();
+        let raw = b"BYE sip:a@h SIP/2.0\r\nFrom: <sip:b@h>;tag=b\r\nCall-ID: hidden\r\nCSeq: 2 BYE\r\n\r\n";
+        let seen = Message { inner_call_id: Some(b"c"), ..message(raw) };
+        let inner = keys(&seed, "BYE sip:a@h SIP/2.0", "2 BYE", "b");
+        assert_eq!(Keys::of(&Facts::of(&seen).unwrap(), &seed), Some(inner));
+        assert_ne!(Keys::of(&Facts::of(&message(raw)).unwrap(), &seed), Some(inner));
+    }
+
+    #[test]
     fn without_call_id_there_is_no_key() {
-        let facts = Facts::of(b"OPTIONS sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n").unwrap();
+        let facts = Facts::of(&message(b"OPTIONS sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n")).unwrap();
         assert_eq!(Keys::of(&facts, &RandomState::new()), None);
     }
 }

@@ -36,12 +36,18 @@ impl Lifetimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
 
     const TIMES: Lifetimes = Lifetimes { transaction: 64, dialog: 10_000 };
 
     fn after(start: &str, method: &str, scope: Scope, established: bool) -> (u64, bool) {
         let raw = format!("{start}\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n");
-        let life = TIMES.after(&Facts::of(raw.as_bytes()).unwrap(), scope, established, 1_000);
+        let life = TIMES.after(
+            &Facts::of(&Message { raw: raw.as_bytes(), ..Message::NONE }).unwrap(),
+            scope,
+            established,
+            1_000,
+        );
         (life.until - 1_000, life.established)
     }
 

@@ -137,7 +137,8 @@ impl Rule {
         facts: &Facts<'_>,
         parties: impl FnOnce() -> Option<Parties<'m>>,
     ) -> bool {
-        let by_call_id = |call_id: &[u8]| facts.message.call_id() == Some(call_id);
+        // Of a call that topology hiding has given two, either is its own.
+        let by_call_id = |call_id: &[u8]| [facts.message.call_id(), facts.call_id()].contains(&Some(call_id));
         let by_ends = |network: &Network| {
             [message.source, message.destination].into_iter().flatten().any(|end| network.contains(end))
         };
@@ -228,8 +229,9 @@ mod tests {
             destination: Some("[2001:db8::1]:5060".parse().unwrap()),
             transport: Transport::Udp,
             captured_at: crate::now(),
+            inner_call_id: None,
         };
-        let facts = Facts::of(message.raw).unwrap();
+        let facts = Facts::of(&message).unwrap();
         parse(filter).unwrap().matches(&message, &facts, || Parties::of(&facts.message))
     }
 
