@@ -172,14 +172,20 @@ pub struct Customer {
 pub struct Database {
     /// Empty for SQLite, or a PostgreSQL URL.
     pub url: String,
-    /// Size of the PostgreSQL pool.
+    /// A read replica of it; empty for none.
+    pub read_url: String,
+    /// Size of each PostgreSQL pool.
     pub connections: u32,
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let url = if self.url.is_empty() { "" } else { "***" };
-        f.debug_struct("Database").field("url", &url).field("connections", &self.connections).finish()
+        let hidden = |url: &str| if url.is_empty() { "" } else { "***" };
+        f.debug_struct("Database")
+            .field("url", &hidden(&self.url))
+            .field("read_url", &hidden(&self.read_url))
+            .field("connections", &self.connections)
+            .finish()
     }
 }
 
@@ -423,7 +429,8 @@ mod tests {
     fn a_password_in_the_database_url_is_not_printed() {
         let overrides =
             Overrides { database_url: Some("postgres://u:secret@h/d".into()), ..Overrides::default() };
-        let config = Config::load(None, overrides).expect("valid");
+        let mut config = Config::load(None, overrides).expect("valid");
+        config.database.read_url = "postgres://u:secret@replica/d".into();
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

@@ -1,20 +1,16 @@
 //! Opens what the configuration names: files under the data folder, or PostgreSQL.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 
 use crate::accounts::{self, Accounts};
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::store::Store;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, connection};
 use crate::store::sqlite::SqliteStore;
-
-/// How long a query waits for a free connection, or for a database that is away.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::telemetry::Metrics;
 
 /// Users, tokens and links.
 ///
@@ -26,7 +22,8 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
         let path = dir.join("accounts.sqlite");
         return accounts::open_sqlite(&path).await.with_context(|| path.display().to_string());
     }
-    accounts::open_postgres(pool(config).await?).await.context("database.url")
+    let pool = pool(&config.database.url, "database.url", config.database.connections)?;
+    accounts::open_postgres(pool).await.context("database.url")
 }
 
 /// The store of messages alone, to be looked at beside a backend that runs.
@@ -35,21 +32,38 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
 /// When the database cannot be opened.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     // No spool has this name, so no checkpoint is taken for another's.
-    Ok(open(config, "").await?.0)
+    if config.database.url.is_empty() {
+        return Ok(Arc::new(sqlite(config, "").await?));
+    }
+    let pool = pool(&config.database.url, "database.url", config.database.connections)?;
+    Ok(Arc::new(PostgresStore::open(pool, "").await.context("database.url")?))
 }
 
 /// The store of messages, for what comes from the spool of this name, and users, tokens and links.
 ///
 /// # Errors
 /// When the database cannot be opened.
-pub async fn open(config: &Config, spool: &str) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
-    if config.database.url.is_empty() {
-        let dir = data_dir(config)?.join("store");
-        return Ok((Arc::new(SqliteStore::open(&dir, spool).await?), accounts(config).await?));
+pub async fn open(
+    config: &Config,
+    spool: &str,
+    metrics: &Metrics,
+) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
+    let Database { url, read_url, connections } = &config.database;
+    if url.is_empty() {
+        return Ok((Arc::new(sqlite(config, spool).await?), accounts(config).await?));
     }
-    let pool = pool(config).await?;
-    let store = PostgresStore::open(pool.clone(), spool).await.context("database.url")?;
-    Ok((Arc::new(store), accounts::open_postgres(pool).await.context("database.url")?))
+    let primary = pool(url, "database.url", *connections)?;
+    let mut store = PostgresStore::open(primary.clone(), spool).await.context("database.url")?.maintained();
+    if !read_url.is_empty() {
+        let replica = pool(read_url, "database.read_url", *connections)?;
+        store = store.with_replica(replica, metrics.replica.clone());
+    }
+    let accounts = accounts::open_postgres(primary).await.context("database.url")?;
+    Ok((Arc::new(store), accounts))
+}
+
+async fn sqlite(config: &Config, spool: &str) -> Result<SqliteStore> {
+    Ok(SqliteStore::open(&data_dir(config)?.join("store"), spool).await?)
 }
 
 /// The data folder, made if it isn't there; only its owner can look into it.
@@ -67,13 +81,7 @@ pub fn data_dir(config: &Config) -> Result<&std::path::Path> {
     Ok(dir)
 }
 
-async fn pool(config: &Config) -> Result<PgPool> {
-    // PostgreSQL's own tools take `user@/database?host=/socket/folder`; a URL as such must have a host.
-    let url = config.database.url.replacen("@/", "@localhost/", 1);
-    PgPoolOptions::new()
-        .max_connections(config.database.connections)
-        .acquire_timeout(PATIENCE)
-        .connect(&url)
-        .await
-        .context("database.url")
+/// Connections to a PostgreSQL database, the setting with this name.
+fn pool(url: &str, key: &'static str, connections: u32) -> Result<PgPool> {
+    Ok(connection::pool(connection::options(url).context(key)?, connections))
 }

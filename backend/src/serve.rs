@@ -40,8 +40,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// When something cannot be opened or bound.
 pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigError>) -> Result<()> {
     let spool_dir = databases::data_dir(config)?.join("spool");
-    let (store, accounts) = databases::open(config, &spool::identity(&spool_dir)?).await?;
     let metrics = Arc::new(Metrics::default());
+    let (store, accounts) = databases::open(config, &spool::identity(&spool_dir)?, &metrics).await?;
     let keys = Keys::default();
     hep::load_keys(&accounts, &keys).await?;
     if config.admission.require_key && keys.is_empty() {

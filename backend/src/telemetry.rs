@@ -6,4 +6,4 @@ pub mod log;
 mod metrics;
 pub mod tally;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, ReplicaMetrics};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Row as _, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Row as _, SqlitePool};
 
 use super::AccountsError;
 
@@ -202,24 +202,32 @@ impl Database for SqlitePool {
     }
 }
 
+/// Each statement in a transaction: PgBouncer hands on a connection at a transaction's end, so the two steps of a statement
+/// must be of one, and nothing may stay prepared.
 #[async_trait]
 impl Database for PgPool {
     async fn create_tables(&self) -> Result<(), sqlx::Error> {
         /// Serialises the making of tables between backends that start at once.
         const LOCK: i64 = 0x7369_706c_656e_7302;
         let mut transaction = self.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
-        sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
+        let lock = format!("select pg_advisory_xact_lock({LOCK}); set local client_min_messages = warning");
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         transaction.commit().await
     }
 
     async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error> {
-        Ok(run_on!(sql, values).execute(self).await?.rows_affected())
+        let mut transaction = self.begin().await?;
+        let done = run_on!(sql, values).persistent(false).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
     }
 
     async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error> {
-        Ok(read_rows!(run_on!(sql, values).fetch_all(self).await?))
+        let mut transaction = self.begin().await?;
+        let rows = run_on!(sql, values).persistent(false).fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(read_rows!(rows))
     }
 }
 

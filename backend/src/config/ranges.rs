@@ -6,6 +6,7 @@ use super::Config;
 use crate::call::event::JsonPath;
 use crate::memory;
 use crate::network::Network;
+use crate::store::postgres::connection;
 
 impl Config {
     /// Values that are out of their range.
@@ -41,17 +42,20 @@ impl Config {
             self.spool.max_bytes >= 2 * self.spool.segment_bytes,
             format!("spool.max_bytes: expected at least two segments, found {}", self.spool.max_bytes),
         );
-        rule(
-            self.retention.max_bytes == 0 || self.database.url.is_empty(),
-            "retention.max_bytes: expected 0 with PostgreSQL, which knows no such bound".to_owned(),
-        );
         for mistake in self.ingest.mistakes() {
             rule(false, mistake);
         }
-        let url = &self.database.url;
+        for (key, url) in
+            [("database.url", &self.database.url), ("database.read_url", &self.database.read_url)]
+        {
+            rule(
+                url.is_empty() || connection::options(url).is_ok(),
+                format!("{key}: expected \"\" or postgres://user@host/database, found something else"),
+            );
+        }
         rule(
-            url.is_empty() || url.starts_with("postgres://") || url.starts_with("postgresql://"),
-            "database.url: expected \"\" or postgres://…, found something else".to_owned(),
+            self.database.read_url.is_empty() || !self.database.url.is_empty(),
+            "database.read_url: expected database.url too, found it empty".to_owned(),
         );
         for (key, url) in
             [("http.public_url", &self.http.public_url), ("customer.public_url", &self.customer.public_url)]

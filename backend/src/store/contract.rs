@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use sqlx::Connection;
+use sqlx::{Connection, PgPool};
 
-use super::postgres::PostgresStore;
+use super::postgres::{PostgresStore, connection};
 use super::slice::Cutter;
 use super::sqlite::SqliteStore;
 use super::{Flush, Key, Store, Walk};
@@ -32,7 +32,7 @@ use events::{
 };
 
 /// 2026-01-01T00:00:00Z.
-const START_US: i64 = 1_767_225_600_000_000;
+pub(super) const START_US: i64 = 1_767_225_600_000_000;
 
 struct Fresh {
     store: Arc<dyn Store>,
@@ -46,8 +46,8 @@ async fn sqlite() -> Fresh {
     Fresh { store: Arc::new(store), _files: Some(files) }
 }
 
-/// A store in a database of its own.
-async fn postgres() -> Option<Fresh> {
+/// A database of its own on the server that `SIPLENS_TEST_POSTGRES_URL` names.
+pub(super) async fn database() -> Option<PgPool> {
     let Ok(url) = std::env::var("SIPLENS_TEST_POSTGRES_URL") else {
         // Past cargo's capture, so that the summary of `./test` can tell.
         let _seen = writeln!(
@@ -58,12 +58,30 @@ async fn postgres() -> Option<Fresh> {
     };
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("contract_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a PostgreSQL URL");
-    let mut server = sqlx::PgConnection::connect_with(&options).await.expect("the PostgreSQL server");
+    let server = connection::options(&url).expect("a PostgreSQL URL");
     let create = sqlx::AssertSqlSafe(format!("create database {name}"));
-    sqlx::raw_sql(create).execute(&mut server).await.expect("a database");
-    let pool = sqlx::PgPool::connect_with(options.database(&name)).await.expect("the database");
-    let store = PostgresStore::open(pool, "contract").await.expect("an empty store");
+    let mut connection = sqlx::PgConnection::connect_with(&server).await.expect("the PostgreSQL server");
+    sqlx::raw_sql(create).execute(&mut connection).await.expect("a database");
+    Some(connection::pool(server.database(&name), 4))
+}
+
+/// The same by way of the PgBouncer that `SIPLENS_TEST_PGBOUNCER_URL` names.
+async fn database_behind_pgbouncer() -> Option<PgPool> {
+    let database = database().await?;
+    let url = std::env::var("SIPLENS_TEST_PGBOUNCER_URL").ok().or_else(|| {
+        let _seen = writeln!(
+            std::io::stderr(),
+            "SKIPPED: contract behind PgBouncer: SIPLENS_TEST_PGBOUNCER_URL is not set"
+        );
+        None
+    })?;
+    let bouncer = connection::options(&url).expect("a PostgreSQL URL");
+    let name = database.connect_options().get_database().map(str::to_owned)?;
+    Some(connection::pool(bouncer.database(&name), 4))
+}
+
+async fn postgres(database: Option<PgPool>) -> Option<Fresh> {
+    let store = PostgresStore::open(database?, "contract").await.expect("an empty store");
     Some(Fresh { store: Arc::new(store), _files: None })
 }
 
@@ -78,7 +96,15 @@ macro_rules! contract {
         mod on_postgres {
             $(#[tokio::test]
             async fn $case() {
-                if let Some(subject) = super::postgres().await {
+                if let Some(subject) = super::postgres(super::database().await).await {
+                    super::$case(&subject.store).await;
+                }
+            })*
+        }
+        mod behind_pgbouncer {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(subject) = super::postgres(super::database_behind_pgbouncer().await).await {
                     super::$case(&subject.store).await;
                 }
             })*
@@ -108,18 +134,18 @@ contract!(
 );
 
 /// A message that is easy to vary.
-struct Draft {
-    at_us: i64,
-    call: &'static str,
-    session: Option<&'static str>,
-    line: &'static str,
-    cseq: &'static str,
-    from: &'static str,
-    to: &'static str,
-    src: &'static str,
-    dst: &'static str,
-    agent: u32,
-    transport: Transport,
+pub(super) struct Draft {
+    pub(super) at_us: i64,
+    pub(super) call: &'static str,
+    pub(super) session: Option<&'static str>,
+    pub(super) line: &'static str,
+    pub(super) cseq: &'static str,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) src: &'static str,
+    pub(super) dst: &'static str,
+    pub(super) agent: u32,
+    pub(super) transport: Transport,
 }
 
 impl Default for Draft {
@@ -162,7 +188,7 @@ impl Draft {
         )
     }
 
-    fn message(&self) -> Message {
+    pub(super) fn message(&self) -> Message {
         let Self { line, call, cseq, from, to, .. } = self;
         let raw = format!(
             "{line}\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK{call}{cseq}\r\nFrom: <sip:{from}@example.net>;tag=1\r\n\

@@ -1,64 +1,70 @@
-//! The store for production: PostgreSQL 13 or later.
+//! The store for production: PostgreSQL 13 or later. ADR 0023.
 //!
-//! The same tables as an embedded bucket, once. Several backends can share a database: each keeps its own checkpoint,
-//! under its spool's name, and commits it with the slices that it covers.
+//! What arrives in an hour under one retention rule is a bucket, with a partition of its own of each large table. Several backends
+//! can share a database: each keeps its own checkpoint, under its spool's name, and commits it with the slices that it
+//! covers. What must be done by one of them at a time is done under a lock that ends with its transaction.
 
+mod bucket;
+pub mod connection;
+mod copy;
+mod merge;
+mod replica;
+mod retention;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod write;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::dictionary::{self, Dictionaries};
-use super::retention::{Expired, Plan, Reason, Retention};
-use super::{Dictionary, Flush, Store, StoreError, StoredSlice, Walk, Walked, rule};
+use super::{Dictionary, DictionaryId, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
 use crate::spool::Position;
+use crate::telemetry::{ReplicaMetrics, clock};
+use bucket::{Blocks, HOUR_US};
+use connection::{Lease, within_limit};
+use replica::Readers;
+use write::Part;
 
-const SCHEMA: i64 = 2;
+/// How often segments are looked after, and partitions made ahead.
+const MAINTENANCE: Duration = Duration::from_secs(1);
 
-/// Serialises the making of tables between backends that start at once.
-const SCHEMA_LOCK: i64 = 0x7369_706c_656e_7301;
+/// PostgreSQL's code for a table that is not there.
+const UNDEFINED_TABLE: &str = "42P01";
 
-/// Held by the backend that deletes what is too old.
-const RETENTION_LOCK: i64 = 0x7369_706c_656e_7303;
+/// A walk is begun anew so often when what it read was dropped meanwhile.
+const WALKS: usize = 3;
 
-/// Slices that are deleted in one transaction: few enough that a flush need not wait for long.
-const DELETED_AT_ONCE: i64 = 10_000;
-
-const DDL: &str = "
-    create table if not exists siplens_schema (version bigint not null);
-    insert into siplens_schema select 2 where not exists (select from siplens_schema);
-    create table if not exists slice (
-        id bigint generated always as identity primary key,
-        first_us bigint not null,
-        count integer not null,
-        blob bytea not null
-    );
-    alter table slice alter column blob set storage external;
-    create index if not exists slice_first on slice (first_us, id);
-    create table if not exists slice_key (
-        key bigint not null,
-        first_us bigint not null,
-        slice bigint not null,
-        primary key (key, first_us, slice)
-    );
-    create table if not exists dictionary (
-        id bigint primary key,
-        made_at_us bigint not null,
-        octets bytea not null
-    );
-    alter table dictionary alter column octets set storage external;
-    create table if not exists checkpoint (
-        spool text primary key,
-        segment bigint not null,
-        \"offset\" bigint not null
-    );
-";
+/// Tells the time, µs since the epoch.
+type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
+    readers: Readers,
     spool: String,
+    writer: Mutex<Writer>,
     dictionaries: Dictionaries,
+    clock: Clock,
+    maintenance: Option<AbortOnDropHandle<()>>,
+}
+
+/// What a flush needs.
+#[derive(Default)]
+struct Writer {
+    /// Kept from flush to flush; gone after an error, since nobody can tell what it would answer next.
+    connection: Option<PgConnection>,
+    blocks: Blocks,
+    /// Dictionaries that are known to be stored.
+    dictionaries: HashSet<DictionaryId>,
 }
 
 impl PostgresStore {
@@ -67,29 +73,121 @@ impl PostgresStore {
     /// # Errors
     /// When the database is away, or holds the tables of another version.
     pub async fn open(pool: PgPool, spool: &str) -> Result<Self, StoreError> {
-        let mut transaction = pool.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(&mut *transaction).await?;
-        sqlx::raw_sql("set local client_min_messages = warning").execute(&mut *transaction).await?;
-        sqlx::raw_sql(DDL).execute(&mut *transaction).await?;
-        let found: i64 = sqlx::query_scalar("select max(version) from siplens_schema")
-            .fetch_one(&mut *transaction)
-            .await?;
-        if found != SCHEMA {
-            return Err(StoreError::Schema { place: "the database".into(), expected: SCHEMA, found });
-        }
-        transaction.commit().await?;
-        Ok(Self { pool, spool: spool.to_owned(), dictionaries: Dictionaries::default() })
+        // A pool would not say why it cannot connect.
+        let connection = connection::connect(&pool.connect_options()).await?;
+        schema::migrate(&pool).await?;
+        Ok(Self {
+            readers: Readers::new(pool.clone(), None),
+            pool,
+            spool: spool.to_owned(),
+            writer: Mutex::new(Writer { connection: Some(connection), ..Writer::default() }),
+            dictionaries: Dictionaries::default(),
+            clock: Arc::new(clock::now_us),
+            maintenance: None,
+        })
     }
+
+    /// Lets searches read from a replica of the database, as long as it answers.
+    #[must_use]
+    pub fn with_replica(mut self, replica: PgPool, metrics: ReplicaMetrics) -> Self {
+        self.readers = Readers::new(self.pool.clone(), Some((replica, metrics)));
+        self
+    }
+
+    /// Looks after the tables as long as the store is there: makes partitions ahead, and merges postings.
+    #[must_use]
+    pub fn maintained(mut self) -> Self {
+        let pool = self.pool.clone();
+        let clock = Arc::clone(&self.clock);
+        self.maintenance = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut failing = false;
+            loop {
+                tokio::time::sleep(MAINTENANCE).await;
+                let done = maintain_once(&pool, clock()).await;
+                if let Err(error) = &done
+                    && !failing
+                {
+                    tracing::warn!(%error, "the store's tables cannot be looked after; it is tried again");
+                }
+                failing = done.is_err();
+            }
+        })));
+        self
+    }
+
+    /// Lets another clock tell in which hour a flush arrives.
+    #[cfg(test)]
+    pub(super) fn with_clock(mut self, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    async fn try_write(&self, writer: &mut Writer, flush: &Flush) -> Result<(), StoreError> {
+        let mut connection = match writer.connection.take() {
+            Some(connection) => connection,
+            None => connection::connect(&self.pool.connect_options()).await?,
+        };
+        let hour = (self.clock)().div_euclid(HOUR_US);
+        let mut rules: BTreeMap<&Arc<str>, Vec<&Slice>> = BTreeMap::new();
+        for slice in &flush.slices {
+            rules.entry(&slice.rule).or_default().push(slice);
+        }
+        let mut parts = Vec::with_capacity(rules.len());
+        for (rule, slices) in rules {
+            let ids = writer.blocks.take(&self.pool, rule, hour, slices.len()).await?;
+            parts.push(Part { ids, slices });
+        }
+        let new: Vec<_> = dictionary::needed(&flush.slices)
+            .filter(|dictionary| !writer.dictionaries.contains(&dictionary.id()))
+            .collect();
+        connection::run(&mut connection, &write::begin(&self.spool)).await?;
+        write::write(&mut connection, &self.spool, &parts, &new, flush.end).await?;
+        writer.dictionaries.extend(new.iter().map(|dictionary| dictionary.id()));
+        writer.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn load_dictionaries(&self, wanted: &[DictionaryId]) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+        let ids = wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        self.dictionaries_of(&format!("where id in ({ids})")).await
+    }
+
+    /// The dictionaries that this part of a query chooses. A damaged one is left out.
+    async fn dictionaries_of(&self, choice: &str) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+        let query = format!("select id, made_at_us, data from dictionary {choice}");
+        let mut snapshot = Lease::snapshot(&self.pool).await?;
+        let found = snapshot.query(&query).await?;
+        snapshot.commit().await?;
+        let rows = found.read(|row| Some((row.bigint()?, row.bigint()?, row.bytea()?.to_vec())))?;
+        let read = rows.into_iter().filter_map(|(id, made_at_us, octets)| {
+            Dictionary::read(octets, made_at_us)
+                .inspect_err(|error| tracing::error!(id, %error, "a dictionary of the store is damaged"))
+                .ok()
+        });
+        Ok(read.map(Arc::new).collect())
+    }
+}
+
+/// Makes partitions ahead, and merges what is due.
+async fn maintain_once(pool: &PgPool, now_us: i64) -> Result<usize, StoreError> {
+    let hour = now_us.div_euclid(HOUR_US);
+    bucket::make_ahead(pool, hour).await?;
+    merge::merge(pool, hour).await
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn checkpoint(&self) -> Result<Option<Position>, StoreError> {
-        let row: Option<(i64, i64)> =
+        // In turn with the writes of this spool: one whose answer was lost has been done by then, or never will be.
+        let mut turn = Lease::begin(&self.pool, &write::begin(&self.spool)).await?;
+        let row: Option<(i64, i64)> = within_limit(
             sqlx::query_as("select segment, \"offset\" from checkpoint where spool = $1")
                 .bind(&self.spool)
-                .fetch_optional(&self.pool)
-                .await?;
+                .persistent(false)
+                .fetch_optional(turn.connection()?),
+        )
+        .await?;
+        turn.commit().await?;
         Ok(row.map(|(segment, offset)| Position {
             segment: segment.cast_unsigned(),
             offset: offset.cast_unsigned(),
@@ -97,179 +195,53 @@ impl Store for PostgresStore {
     }
 
     async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
-        let slices = &flush.slices;
-        let mut transaction = self.pool.begin().await?;
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "select nextval(pg_get_serial_sequence('slice', 'id')) from generate_series(1, $1)",
-        )
-        .bind(i32::try_from(slices.len()).unwrap_or(i32::MAX))
-        .fetch_all(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "insert into slice (id, first_us, count, blob) overriding system value
-             select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bytea[])",
-        )
-        .bind(&ids)
-        .bind(slices.iter().map(|s| s.first_us).collect::<Vec<_>>())
-        .bind(slices.iter().map(|s| s.count.cast_signed()).collect::<Vec<_>>())
-        .bind(slices.iter().map(|s| s.blob.as_slice()).collect::<Vec<_>>())
-        .execute(&mut *transaction)
-        .await?;
-        let keys = || {
-            ids.iter().zip(slices).flat_map(|(id, s)| s.keys.iter().map(move |key| (*id, s.first_us, key)))
-        };
-        sqlx::query(
-            "insert into slice_key (key, first_us, slice)
-             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[])",
-        )
-        .bind(keys().map(|(_, _, key)| key.hash()).collect::<Vec<_>>())
-        .bind(keys().map(|(_, first_us, _)| first_us).collect::<Vec<_>>())
-        .bind(keys().map(|(id, _, _)| id).collect::<Vec<_>>())
-        .execute(&mut *transaction)
-        .await?;
-        for dictionary in dictionary::needed(slices) {
-            sqlx::query(
-                "insert into dictionary (id, made_at_us, octets) values ($1, $2, $3) on conflict do nothing",
-            )
-            .bind(i64::from(dictionary.id().get()))
-            .bind(dictionary.made_at_us())
-            .bind(dictionary.octets())
-            .execute(&mut *transaction)
-            .await?;
+        let mut writer = self.writer.lock().await;
+        let written = self.try_write(&mut writer, flush).await;
+        if written.is_err() {
+            // The buckets may be gone, or the database another.
+            *writer = Writer::default();
         }
-        sqlx::query(
-            "insert into checkpoint (spool, segment, \"offset\") values ($1, $2, $3)
-             on conflict (spool) do update set segment = excluded.segment, \"offset\" = excluded.\"offset\"",
-        )
-        .bind(&self.spool)
-        .bind(flush.end.segment.cast_signed())
-        .bind(flush.end.offset.cast_signed())
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(())
+        written
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
-        let sql = "select made_at_us, octets from dictionary order by made_at_us desc limit 1";
-        let row: Option<(i64, Vec<u8>)> = sqlx::query_as(sql).fetch_optional(&self.pool).await?;
-        Ok(row.and_then(|(made_at_us, octets)| dictionary::stored(octets, made_at_us, &"the database")))
+        let newest = self.dictionaries_of("order by made_at_us desc, id limit 1").await?.pop();
+        if let Some(dictionary) = &newest {
+            self.dictionaries.keep(Arc::clone(dictionary));
+        }
+        Ok(newest)
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
-        let (after_us, after_id) = walk.after.unwrap_or((i64::MAX, i64::MAX));
-        let mut query = sqlx::query(walk.sql())
-            .bind(walk.first_since_us.unwrap_or(i64::MIN))
-            .bind(walk.first_until_us.unwrap_or(i64::MAX))
-            .bind(after_us)
-            .bind(after_id)
-            .bind(i64::from(walk.limit));
-        if let Some(key) = walk.key {
-            query = query.bind(key.hash());
-        }
-        let mut slices = Vec::new();
-        for row in query.fetch_all(&self.pool).await? {
-            let (id, first_us, blob) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            slices.push(StoredSlice { id, first_us, dictionary: None, blob });
-        }
-        let missing = self.dictionaries.give(&mut slices);
+        let mut tries = 1;
+        let mut walked = loop {
+            match self.readers.walk(walk).await {
+                // A bucket was let go of between two queries. It is not in the next snapshot.
+                Err(StoreError::Unavailable(sqlx::Error::Database(error)))
+                    if error.code().as_deref() == Some(UNDEFINED_TABLE) && tries < WALKS =>
+                {
+                    tries += 1;
+                }
+                read => break read?,
+            }
+        };
+        let missing = self.dictionaries.give(&mut walked.slices);
         if !missing.is_empty() {
-            let ids: Vec<_> = missing.iter().map(|id| i64::from(id.get())).collect();
-            let rows: Vec<(i64, Vec<u8>)> =
-                sqlx::query_as("select made_at_us, octets from dictionary where id = any($1)")
-                    .bind(ids)
-                    .fetch_all(&self.pool)
-                    .await?;
-            let stored = |(made_at_us, octets)| dictionary::stored(octets, made_at_us, &"the database");
-            let loaded: Vec<_> = rows.into_iter().filter_map(stored).collect();
-            self.dictionaries.give_loaded(&mut slices, &loaded);
+            let loaded = self.load_dictionaries(&missing).await?;
+            self.dictionaries.give_loaded(&mut walked.slices, &loaded);
         }
-        Ok(slices.into())
+        Ok(walked)
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
-        let store_bytes: i64 = sqlx::query_scalar(
-            "select pg_total_relation_size('slice') + pg_total_relation_size('slice_key')",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        let mut plan = Plan { store_bytes: store_bytes.cast_unsigned(), ..Plan::default() };
-        let Some(cutoff_us) = retention.alike().cutoff_us(rule::DEFAULT_RULE, now_us) else {
-            return Ok(plan);
-        };
-        let (newest_us, bytes): (Option<i64>, i64) = sqlx::query_as(
-            "select max(first_us), coalesce(sum(octet_length(blob)), 0)::bigint from slice where first_us < $1",
-        )
-        .bind(cutoff_us)
-        .fetch_one(&self.pool)
-        .await?;
-        plan.expired.extend(newest_us.map(|newest_us| expired(newest_us, bytes.cast_unsigned())));
-        Ok(plan)
+        retention::plan(&self.pool, retention, now_us).await
     }
 
     async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
-        let mut plan = Plan::default();
-        let Some(cutoff_us) = retention.alike().cutoff_us(rule::DEFAULT_RULE, now_us) else {
-            return Ok(plan);
-        };
-        // One backend of those on a database does it; the others go on.
-        let mut connection = self.pool.acquire().await?;
-        let locked: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-            .bind(RETENTION_LOCK)
-            .fetch_one(&mut *connection)
-            .await?;
-        if !locked {
-            return Ok(plan);
-        }
-        let deleted = delete_before(&mut connection, cutoff_us).await;
-        sqlx::query("select pg_advisory_unlock($1)").bind(RETENTION_LOCK).execute(&mut *connection).await?;
-        let (newest_us, bytes) = deleted?;
-        plan.expired.extend(newest_us.map(|newest_us| expired(newest_us, bytes)));
-        Ok(plan)
+        retention::retain(&self.pool, retention, now_us).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await?;
-        Ok(())
+        Lease::snapshot(&self.pool).await?.commit().await
     }
-}
-
-fn expired(newest_us: i64, bytes: u64) -> Expired {
-    Expired {
-        name: "slice".into(),
-        rule: rule::default_name(),
-        newest_us: Some(newest_us),
-        bytes,
-        reason: Reason::Age,
-    }
-}
-
-/// Deletes all slices whose first message is older than this, and their keys; the youngest of them, and their octets.
-async fn delete_before(
-    connection: &mut PgConnection,
-    cutoff_us: i64,
-) -> Result<(Option<i64>, u64), StoreError> {
-    let (mut newest_us, mut total) = (None, 0);
-    loop {
-        let (newest, bytes): (Option<i64>, i64) = sqlx::query_as(
-            "with old as (select id from slice where first_us < $1 order by first_us limit $2),
-                  gone as (delete from slice using old where slice.id = old.id
-                           returning slice.first_us, octet_length(slice.blob) as octets)
-             select max(first_us), coalesce(sum(octets), 0)::bigint from gone",
-        )
-        .bind(cutoff_us)
-        .bind(DELETED_AT_ONCE)
-        .fetch_one(&mut *connection)
-        .await?;
-        if newest.is_none() {
-            break;
-        }
-        newest_us = newest_us.max(newest);
-        total += bytes.cast_unsigned();
-    }
-    // Keys have no index by time, so this reads all of them: once, and only where something went.
-    if newest_us.is_some() {
-        sqlx::query("delete from slice_key where first_us < $1").bind(cutoff_us).execute(connection).await?;
-    }
-    Ok((newest_us, total))
 }

@@ -54,6 +54,8 @@ pub struct Metrics {
     store_up: AtomicBool,
     disk_low: AtomicBool,
     retention: RetentionMetrics,
+    /// The read replica.
+    pub replica: ReplicaMetrics,
     spool_readable: AtomicBool,
     spool: SpoolGauges,
 }
@@ -68,6 +70,15 @@ struct RetentionMetrics {
     removed: Family<RetentionLabels, Counter>,
     store_bytes: Gauge,
     disk_free_bytes: Gauge,
+}
+
+/// What becomes of searches where there is a read replica of the database.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaMetrics {
+    /// 1 while it answers; 0 where there is none.
+    pub is_up: Gauge,
+    /// Reads that went to the database itself because it did not.
+    pub fallbacks: Counter,
 }
 
 #[derive(Default)]
@@ -101,6 +112,7 @@ impl Default for Metrics {
             store_up: AtomicBool::new(true),
             disk_low: AtomicBool::new(false),
             retention: RetentionMetrics::default(),
+            replica: ReplicaMetrics::default(),
             spool_readable: AtomicBool::new(true),
             spool: SpoolGauges::default(),
         };
@@ -111,7 +123,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, spool, tally, retention, .. } = self;
+        let Self { registry, spool, tally, retention, replica, .. } = self;
         registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
@@ -161,6 +173,12 @@ impl Metrics {
         registry.register("store_messages", "messages stored", self.stored.clone());
         registry.register("store_flushes", "flushes stored", self.flushes.clone());
         registry.register("store_errors", "failed tries to write to the store", self.store_errors.clone());
+        registry.register("store_replica_up", "1 while the read replica answers", replica.is_up.clone());
+        registry.register(
+            "store_replica_fallbacks",
+            "reads that went to the database itself because its replica did not answer",
+            replica.fallbacks.clone(),
+        );
         // Counters of the spool, read when asked for: gauges to this library, but they only grow.
         registry.register("spool_records_durable_total", "records synced to disk", spool.durable.clone());
         registry.register(

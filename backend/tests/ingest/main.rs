@@ -5,6 +5,7 @@ mod pipeline;
 mod rules;
 mod ways;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
-use siplens_backend::store::sqlite::SqliteStore;
+use siplens_backend::store::postgres::{PostgresStore, connection};
 use siplens_backend::store::{Dictionary, Flush, Plan, Retention, Store, StoreError, Walk, Walked};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
@@ -127,10 +128,23 @@ async fn what_was_taken_is_there_after_a_stop_and_stored_once() {
     }
 }
 
-/// A store that is away for its first writes.
+/// A store that is away for its first writes, and then does some of which it says that it failed.
 struct Flaky {
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     failures: AtomicU32,
+    lost_answers: AtomicU32,
+}
+
+impl Flaky {
+    fn new(store: Arc<dyn Store>, failures: u32, lost_answers: u32) -> Arc<Self> {
+        let (failures, lost_answers) = (failures.into(), lost_answers.into());
+        Arc::new(Self { store, failures, lost_answers })
+    }
+}
+
+/// Counts down; whether it was above zero.
+fn one_of(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
 }
 
 #[async_trait]
@@ -140,13 +154,12 @@ impl Store for Flaky {
     }
 
     async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
-        let left =
-            self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
-        if left.is_ok() {
-            Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut))
-        } else {
-            self.store.write(flush).await
+        let failed = || Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut));
+        if one_of(&self.failures) {
+            return failed();
         }
+        self.store.write(flush).await?;
+        if one_of(&self.lost_answers) { failed() } else { Ok(()) }
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
@@ -173,8 +186,7 @@ impl Store for Flaky {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_loses_nothing_and_streams_are_held_back_when_the_spool_is_full() {
     let dir = tempfile::tempdir().expect("a folder");
-    let store = SqliteStore::open(&dir.path().join("store"), "ingest").await.expect("a store");
-    let flaky = Arc::new(Flaky { store, failures: AtomicU32::new(u32::MAX) });
+    let flaky = Flaky::new(sqlite(dir.path()).await, u32::MAX, 0);
     // Room for a fraction of what is sent.
     let pipeline = Pipeline::start(dir.path(), Arc::clone(&flaky) as Arc<dyn Store>, 64 << 10).await;
     let mut stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
@@ -190,4 +202,47 @@ async fn a_store_that_is_away_loses_nothing_and_streams_are_held_back_when_the_s
     sender.await.expect("sent");
     until("a store that is back", async || pipeline.metrics.is_store_up()).await;
     pipeline.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_whose_answer_was_lost_is_not_stored_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut stores = vec![sqlite(dir.path()).await];
+    stores.extend(postgres().await);
+    for (n, store) in stores.into_iter().enumerate() {
+        let dir = dir.path().join(n.to_string());
+        let flaky = Flaky::new(Arc::clone(&store), 0, 3);
+        let pipeline = Pipeline::start(&dir, Arc::clone(&flaky) as Arc<dyn Store>, 8 << 20).await;
+        let mut stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
+        for sent in 0..10 {
+            for n in sent * 10..sent * 10 + 10 {
+                stream.write_all(&packet(n)).await.expect("written");
+            }
+            until("what was sent", async || pipeline.stored().await == (sent + 1) * 10).await;
+        }
+        assert_eq!(flaky.lost_answers.load(Ordering::Acquire), 0);
+        pipeline.stop().await;
+        // A search would show what is stored twice once.
+        let walked = store.walk(&Walk { limit: 1000, ..Walk::default() }).await.expect("a walk");
+        let stored: usize = walked.slices.iter().map(|s| s.messages().expect("readable").len()).sum();
+        assert_eq!(stored, 100);
+    }
+}
+
+/// A store in a database of its own on the server that `SIPLENS_TEST_POSTGRES_URL` names.
+async fn postgres() -> Option<Arc<dyn Store>> {
+    let Ok(url) = std::env::var("SIPLENS_TEST_POSTGRES_URL") else {
+        let _seen = writeln!(
+            std::io::stderr(),
+            "SKIPPED: ingest on PostgreSQL: SIPLENS_TEST_POSTGRES_URL is not set"
+        );
+        return None;
+    };
+    let options = connection::options(&url).expect("a PostgreSQL URL");
+    let name = format!("ingest_{}", std::process::id());
+    let create = sqlx::AssertSqlSafe(format!("create database {name}"));
+    let pool = connection::pool(options.clone(), 1);
+    sqlx::raw_sql(create).execute(&pool).await.expect("a database");
+    let pool = connection::pool(options.database(&name), 4);
+    Some(Arc::new(PostgresStore::open(pool, "ingest").await.expect("a store")))
 }

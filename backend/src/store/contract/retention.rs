@@ -1,5 +1,7 @@
 //! What is too old is gone, and nothing else.
 
+use std::sync::atomic::AtomicI64;
+
 use super::*;
 use crate::store::{Plan, Retention};
 
@@ -43,14 +45,19 @@ async fn on_sqlite_what_is_too_old_goes() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Each hour of arrival has a part of its own.
 #[tokio::test]
 async fn on_postgres_what_is_too_old_goes() {
-    if let Some(subject) = postgres().await {
-        for (offset, messages) in flushes() {
-            write(&subject.store, offset, messages).await;
-        }
-        what_is_too_old_goes_and_the_rest_is_found_as_before(&subject.store).await;
+    let Some(database) = database().await else { return };
+    let now_us = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&now_us);
+    let store = PostgresStore::open(database, "contract").await.expect("a store");
+    let store: Arc<dyn Store> = Arc::new(store.with_clock(move || clock.load(Ordering::Relaxed)));
+    for ((offset, messages), hour) in flushes().into_iter().zip([0, 10, 11]) {
+        now_us.store(START_US + hour * HOUR_US, Ordering::Relaxed);
+        write(&store, offset, messages).await;
     }
+    what_is_too_old_goes_and_the_rest_is_found_as_before(&store).await;
 }
 
 #[tokio::test]
