@@ -81,11 +81,14 @@ enum AgentKeyCommand {
         /// The capture agent's id; without it, any agent may use the key.
         #[arg(long)]
         agent_id: Option<u32>,
+        /// Whose is what comes with the key: the name of one of [[tenants]] in the configuration.
+        #[arg(long)]
+        tenant: Option<String>,
         /// Read the key from standard input, one line of 16 to 255 characters, instead of making one.
         #[arg(long)]
         key_stdin: bool,
     },
-    /// List all keys by name, with the agent that each is for.
+    /// List all keys by name, with the agent and the tenant that each is for.
     List,
     /// Remove a key. A running backend refuses it within ten seconds.
     Remove {
@@ -222,15 +225,20 @@ async fn token(config: &Config, command: TokenCommand) -> Result<()> {
 async fn agent_key(config: &Config, command: AgentKeyCommand) -> Result<()> {
     let accounts = databases::accounts(config).await?;
     match command {
-        AgentKeyCommand::Add { name, agent_id, key_stdin } => {
+        AgentKeyCommand::Add { name, agent_id, tenant, key_stdin } => {
+            if let Some(tenant) = &tenant {
+                let known = config.tenants.iter().any(|known| known.name == *tenant);
+                ensure!(known, "no tenant {tenant}: expected one of [[tenants]] in the configuration");
+            }
             let given = key_stdin.then(read_line).transpose()?;
             let told = given.is_some();
-            let key = accounts.add_agent_key(&name, agent_id, given).await?;
+            let key = accounts.add_agent_key(&name, agent_id, tenant.as_deref(), given).await?;
             if told { print(&format!("agent key {name} is added")) } else { print(&key) }
         }
         AgentKeyCommand::List => accounts.agent_keys().await?.iter().try_for_each(|key| {
             let agent = key.agent_id.map_or_else(|| "any agent".to_owned(), |id| format!("agent {id}"));
-            print(&format!("{}  {agent}", key.name))
+            let tenant = key.tenant.as_ref().map_or_else(String::new, |tenant| format!("  tenant {tenant}"));
+            print(&format!("{}  {agent}{tenant}", key.name))
         }),
         AgentKeyCommand::Remove { name } => {
             ensure!(accounts.remove_agent_key(&name).await?, "no agent key {name}");

@@ -2,23 +2,24 @@
 //! override the file.
 
 mod ingest;
+mod keeping;
 mod ranges;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 pub use ingest::Ingest;
+pub use keeping::{Retention, TenantSettings};
 
 use crate::call::event::{EventPaths, JsonPath};
 use crate::ingest::Rules;
 use crate::ingest::tls::TlsFiles;
 use crate::memory::Budget;
 use crate::network::Network;
-use crate::store;
+use crate::tenant::Tenants;
 
 /// Every setting, documented.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -44,6 +45,8 @@ pub struct Config {
     pub database: Database,
     /// What is kept, and for how long.
     pub retention: Retention,
+    /// Who shares the backend.
+    pub tenants: Vec<TenantSettings>,
     /// The queue between ingest and store.
     pub spool: Spool,
     /// Memory.
@@ -189,30 +192,6 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// What is kept, and for how long.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Retention {
-    /// For so long; 0 for ever.
-    pub hours: u32,
-    /// So many octets; 0 for no bound.
-    pub max_bytes: u64,
-    /// So many octets of the disk stay free; 0 for no guard.
-    pub disk_free_bytes: u64,
-}
-
-impl Retention {
-    /// What the store goes by.
-    #[must_use]
-    pub fn rules(&self) -> store::Retention {
-        store::Retention {
-            age_us: (self.hours > 0).then(|| i64::from(self.hours) * 3_600_000_000),
-            bytes: Some(self.max_bytes).filter(|bytes| *bytes > 0),
-            free_bytes: self.disk_free_bytes,
-            rules: Arc::default(),
-        }
-    }
-}
-
 /// The queue between ingest and store.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Spool {
@@ -309,6 +288,12 @@ impl Config {
             quarantine_bytes: *quarantine_bytes,
             content: self.ingest.rules(),
         }
+    }
+
+    /// Who shares the backend.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants {
+        keeping::tenants(&self.tenants)
     }
 
     /// Reads the file, if one is given, over the defaults, and applies the overrides.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
 use crate::spool::Record;
+use crate::tenant::Tenants;
 
 /// HEP's protocol number for TLS and WebSocket, where the agent tells no more. Chunk 0x0002, as Kamailio sends it.
 const PROTOCOL_TLS_OR_WS: u8 = 22;
@@ -21,23 +22,24 @@ pub enum DecodeError {
     Inflate(#[from] hep::InflateError),
 }
 
-/// Reads a record; a compressed payload may inflate to so many octets.
+/// Reads a record; a compressed payload may inflate to so many octets, and it may be one of these tenants'.
 ///
 /// # Errors
 /// When it is not HEP, or its payload does not inflate.
-pub fn decode(record: &Record, inflated_bytes: usize) -> Result<Message, DecodeError> {
+pub fn decode(record: &Record, inflated_bytes: usize, tenants: &Tenants) -> Result<Message, DecodeError> {
     let packet = hep::decode(&record.hep)?;
     let payload = packet.payload.inflate(inflated_bytes)?;
     let protocol_type = packet.protocol_type.unwrap_or(PROTOCOL_SIP);
+    let agent_id = packet.agent_id.unwrap_or(0);
     let captured = Captured {
         captured_at_us: captured_at_us(&packet).unwrap_or(record.received_at_us),
         src: address(packet.src_ip, packet.src_port),
         dst: address(packet.dst_ip, packet.dst_port),
         transport: transport(&packet),
-        agent_id: packet.agent_id.unwrap_or(0),
+        agent_id,
         agent_name: text(packet.agent_name),
         protocol_type,
-        tenant: None,
+        tenant: tenants.of(hep::tenant(&packet), record.peer.ip(), agent_id),
         correlation_id: text(packet.correlation_id),
         // SIP says itself which call it belongs to.
         call_id: text(packet.call_id).filter(|_| protocol_type != PROTOCOL_SIP),

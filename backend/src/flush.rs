@@ -12,6 +12,7 @@ use crate::spool::{Position, SpoolReader};
 use crate::store::slice::Cutter;
 use crate::store::{Flush, Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::tenant::Tenants;
 
 /// Records that one flush takes at most.
 const FLUSH_RECORDS: usize = 100_000;
@@ -31,6 +32,8 @@ pub struct Flusher {
     pub interval: Duration,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
+    /// Whose a packet may be.
+    pub tenants: Arc<Tenants>,
     /// Makes slices.
     pub cutter: Cutter,
     /// Set when the backend stops: what the spool still holds is written, and then the flusher ends.
@@ -94,7 +97,7 @@ impl Flusher {
             for record in &batch.records {
                 records += 1;
                 bytes += record.hep.len();
-                match decode(record, self.inflated_bytes) {
+                match decode(record, self.inflated_bytes, &self.tenants) {
                     Ok(message) => messages.push(message),
                     Err(error) => {
                         self.metrics.undecodable.inc();

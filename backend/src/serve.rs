@@ -84,6 +84,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         most_bytes: usize::try_from(budget.flush_bytes())?,
         interval: Duration::from_millis(config.spool.flush_milliseconds),
         inflated_bytes: config.hep.inflated_bytes,
+        tenants: Arc::new(config.tenants()),
         cutter: Cutter { paths: Arc::clone(&paths), retention: Arc::clone(&retention), dictionary },
         stop: Arc::clone(&stop_flushing),
     };

@@ -17,6 +17,8 @@ pub struct AgentKey {
     pub name: String,
     /// The one agent that may use it; any where `None`.
     pub agent_id: Option<u32>,
+    /// Whose is what comes with it, where it is somebody's.
+    pub tenant: Option<String>,
     /// When it was added, µs since the epoch.
     pub created_at_us: i64,
     /// SHA-256 of the key.
@@ -24,7 +26,7 @@ pub struct AgentKey {
 }
 
 impl Accounts {
-    /// Adds a key for an agent, or for any: the given one, or else a random one. This is the only time that it can be
+    /// Adds a key for an agent, or for any, and for a tenant, or for nobody: the given one, or else a random one. This is the only time that it can be
     /// seen.
     ///
     /// # Errors
@@ -33,6 +35,7 @@ impl Accounts {
         &self,
         name: &str,
         agent_id: Option<u32>,
+        tenant: Option<&str>,
         key: Option<String>,
     ) -> Result<String, AccountsError> {
         check_name(name)?;
@@ -43,12 +46,17 @@ impl Accounts {
             Some(key) => key,
             None => random_text()?,
         };
-        let values =
-            vec![name.into(), kept(&key).as_str().into(), agent_id.map(i64::from).into(), now_us().into()];
+        let values = vec![
+            name.into(),
+            kept(&key).as_str().into(),
+            agent_id.map(i64::from).into(),
+            tenant.into(),
+            now_us().into(),
+        ];
         let added = self
             .database
             .execute(
-                "insert into agent_key (name, hash, agent_id, created_at_us) values ($1, $2, $3, $4)
+                "insert into agent_key (name, hash, agent_id, tenant, created_at_us) values ($1, $2, $3, $4, $5)
                  on conflict do nothing",
                 values,
             )
@@ -65,14 +73,15 @@ impl Accounts {
     /// # Errors
     /// When the database is away.
     pub async fn agent_keys(&self) -> Result<Vec<AgentKey>, AccountsError> {
-        let sql = "select name, agent_id, created_at_us, hash from agent_key order by name";
+        let sql = "select name, agent_id, tenant, created_at_us, hash from agent_key order by name";
         let rows = self.database.rows(sql, Vec::new()).await?;
         let key = |row: &super::database::Row| {
             Some(AgentKey {
                 name: row.text(0)?,
                 agent_id: row.integer(1).and_then(|id| u32::try_from(id).ok()),
-                created_at_us: row.integer(2)?,
-                hash: hash_of(&row.text(3)?)?,
+                tenant: row.text(2),
+                created_at_us: row.integer(3)?,
+                hash: hash_of(&row.text(4)?)?,
             })
         };
         Ok(rows.iter().filter_map(key).collect())

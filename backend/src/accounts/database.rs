@@ -27,6 +27,7 @@ const TABLES: &str = "
         name text primary key,
         hash text not null unique,
         agent_id bigint,
+        tenant text,
         created_at_us bigint not null
     );
     create table if not exists login_session (

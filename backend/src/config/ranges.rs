@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Config;
+use super::{Config, keeping};
 use crate::call::event::JsonPath;
 use crate::memory;
 use crate::network::Network;
@@ -29,7 +29,6 @@ impl Config {
             ("ingest.duplicate_milliseconds", u64::from(self.ingest.duplicate_milliseconds), 0, 60_000),
             ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
             ("database.connections", u64::from(self.database.connections), 2, 1000),
-            ("retention.hours", u64::from(self.retention.hours), 0, 1_000_000),
             ("memory.budget_bytes", self.memory.budget_bytes, memory::LEAST_BYTES, 1 << 40),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
@@ -42,6 +41,12 @@ impl Config {
             self.spool.max_bytes >= 2 * self.spool.segment_bytes,
             format!("spool.max_bytes: expected at least two segments, found {}", self.spool.max_bytes),
         );
+        for mistake in self.retention.mistakes(&self.tenants) {
+            rule(false, mistake);
+        }
+        for mistake in keeping::mistakes(&self.tenants) {
+            rule(false, mistake);
+        }
         for mistake in self.ingest.mistakes() {
             rule(false, mistake);
         }

@@ -33,7 +33,7 @@ pub enum Refusal {
     NoPayload,
     /// Its peer sends more than the rate allows.
     Rate,
-    /// It is longer than the bound.
+    /// It is longer than the bound, or has no room for the name of its tenant.
     Size,
     /// The spool is full, on disk or in memory.
     SpoolFull,
@@ -118,6 +118,10 @@ struct Read {
     agent_id: Option<u32>,
     captured_at_us: Option<i64>,
     has_key: bool,
+    /// Whether it says itself whose it is.
+    has_tenant: bool,
+    /// Whose it is by its key.
+    tenant: Option<Arc<str>>,
     /// What is kept in its place, where something in it was made unreadable.
     masked: Option<Vec<u8>>,
     /// What it is remembered by, where duplicates are looked for.
@@ -273,11 +277,15 @@ impl Admission {
                 .filter(|time| time.seconds > 0)
                 .map(|time| i64::from(time.seconds) * 1_000_000 + i64::from(time.microseconds.min(999_999))),
             has_key: packet.auth_key.is_some(),
+            has_tenant: hep::tenant(&packet).is_some(),
             ..Read::default()
         };
-        if rules.require_key && !packet.auth_key.is_some_and(|key| self.inner.keys.open(key, packet.agent_id))
-        {
-            return Err(Refusal::Key.into());
+        if rules.require_key || (read.has_key && self.inner.keys.tell_tenants()) {
+            let opened = packet.auth_key.and_then(|key| self.inner.keys.open(key, packet.agent_id));
+            if rules.require_key && opened.is_none() {
+                return Err(Refusal::Key.into());
+            }
+            read.tenant = opened.and_then(|opened| opened.tenant);
         }
         match packet.payload {
             hep::Payload::None => return Err(Refusal::NoPayload.into()),
@@ -297,12 +305,18 @@ impl Admission {
         Ok(())
     }
 
-    /// Offers a packet that was checked. A key goes no further than this.
+    /// Offers a packet that was checked. A key goes no further than this, nor does what an agent says of its tenant.
     fn spool(&self, arrival: Arrival<'_>, read: &Read) -> Result<(), Refusal> {
         let Arrival { way, peer, packet } = arrival;
         let mut hep = read.masked.as_deref().unwrap_or(packet).to_vec();
         if read.has_key {
             hep::erase_key(&mut hep);
+        }
+        if read.has_tenant {
+            hep::erase_tenant(&mut hep);
+        }
+        if let Some(tenant) = &read.tenant {
+            hep::append_tenant(&mut hep, tenant.as_bytes()).map_err(|_| Refusal::Size)?;
         }
         let record = Record { received_at_us: clock::now_us(), peer, transport: way.recorded(), hep };
         self.inner.spool.offer(record).map_err(|refused| match refused {

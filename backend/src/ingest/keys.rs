@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 /// A key as it is known here.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,6 +13,15 @@ pub struct KnownKey {
     pub hash: [u8; 32],
     /// The one agent that may use it; any where `None`.
     pub agent_id: Option<u32>,
+    /// Whose is what comes with it, where it is somebody's.
+    pub tenant: Option<Arc<str>>,
+}
+
+/// What a key opens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opened {
+    /// Whose is what came with it, where it is somebody's.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// The keys in force, shared and replaced as a whole.
@@ -33,15 +42,25 @@ impl Keys {
         self.snapshot().is_empty()
     }
 
-    /// Whether an agent may send with this key. Takes the same time wherever the key differs.
+    /// Whether some of them tell whose a packet is.
     #[must_use]
-    pub fn open(&self, key: &[u8], agent_id: Option<u32>) -> bool {
+    pub fn tell_tenants(&self) -> bool {
+        self.snapshot().iter().any(|known| known.tenant.is_some())
+    }
+
+    /// What an agent may send with this key; `None` where it may not. Takes the same time wherever the key differs.
+    #[must_use]
+    pub fn open(&self, key: &[u8], agent_id: Option<u32>) -> Option<Opened> {
         let presented: [u8; 32] = Sha256::digest(key).into();
-        let fits = |known: &KnownKey| {
+        let known = self.snapshot();
+        let mut place = u64::MAX;
+        for (candidate, known) in (0..).zip(known.iter()) {
             let for_agent = known.agent_id.is_none() || known.agent_id == agent_id;
-            known.hash.ct_eq(&presented) & Choice::from(u8::from(for_agent))
-        };
-        self.snapshot().iter().map(fits).fold(Choice::from(0), |any, one| any | one).into()
+            let fits = known.hash.ct_eq(&presented) & Choice::from(u8::from(for_agent));
+            place.conditional_assign(&candidate, fits);
+        }
+        let opened = usize::try_from(place).ok().and_then(|place| known.get(place))?;
+        Some(Opened { tenant: opened.tenant.clone() })
     }
 
     fn snapshot(&self) -> Arc<[KnownKey]> {
@@ -56,8 +75,9 @@ mod tests {
     #[test]
     fn a_key_opens_for_its_agent_only() {
         let keys = Keys::default();
-        let known = |key: &str, agent_id| KnownKey { hash: Sha256::digest(key).into(), agent_id };
-        assert!(!keys.open(b"", None));
+        let known =
+            |key: &str, agent_id| KnownKey { hash: Sha256::digest(key).into(), agent_id, tenant: None };
+        assert_eq!(keys.open(b"", None), None);
         keys.replace(vec![known("for all", None), known("for one", Some(7))]);
         for (key, agent_id, opens) in [
             ("for all", None, true),
@@ -68,9 +88,31 @@ mod tests {
             ("for al", Some(7), false),
             ("", Some(7), false),
         ] {
-            assert_eq!(keys.open(key.as_bytes(), agent_id), opens, "{key} {agent_id:?}");
+            assert_eq!(keys.open(key.as_bytes(), agent_id).is_some(), opens, "{key} {agent_id:?}");
         }
         keys.replace(Vec::new());
-        assert!(!keys.open(b"for all", None));
+        assert_eq!(keys.open(b"for all", None), None);
+    }
+
+    #[test]
+    fn a_key_tells_whose_a_packet_is() {
+        let keys = Keys::default();
+        let known = |key: &str, tenant: Option<&str>| KnownKey {
+            hash: Sha256::digest(key).into(),
+            agent_id: None,
+            tenant: tenant.map(Into::into),
+        };
+        keys.replace(vec![known("nobody's", None)]);
+        assert!(!keys.tell_tenants());
+        keys.replace(vec![
+            known("nobody's", None),
+            known("acme's", Some("acme")),
+            known("bell's", Some("bell")),
+        ]);
+        assert!(keys.tell_tenants());
+        for (key, tenant) in [("nobody's", None), ("acme's", Some("acme")), ("bell's", Some("bell"))] {
+            let opened = keys.open(key.as_bytes(), None).expect("a key");
+            assert_eq!(opened.tenant.as_deref(), tenant);
+        }
     }
 }

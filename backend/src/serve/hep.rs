@@ -158,7 +158,12 @@ fn warn_of_small_buffer(asked: usize, granted: usize) {
 /// Puts the keys in force that agents may send with.
 pub async fn load_keys(accounts: &Accounts, keys: &Keys) -> Result<(), AccountsError> {
     let known = accounts.agent_keys().await?;
-    keys.replace(known.iter().map(|key| KnownKey { hash: key.hash, agent_id: key.agent_id }).collect());
+    let known = known.into_iter().map(|key| KnownKey {
+        hash: key.hash,
+        agent_id: key.agent_id,
+        tenant: key.tenant.map(Into::into),
+    });
+    keys.replace(known.collect());
     Ok(())
 }
 

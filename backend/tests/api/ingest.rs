@@ -68,10 +68,10 @@ async fn the_quarantine_shows_garbage_octet_for_octet() {
 async fn an_agents_key_is_shown_once_and_kept_as_a_hash() {
     for stage in Stage::each().await {
         let accounts = &stage.accounts;
-        let made = accounts.add_agent_key("edge", Some(2001), None).await.unwrap();
+        let made = accounts.add_agent_key("edge", Some(2001), Some("acme"), None).await.unwrap();
         assert_eq!(made.len(), 43);
         let given = "chosen by the operator".to_owned();
-        assert_eq!(accounts.add_agent_key("other", None, Some(given.clone())).await.unwrap(), given);
+        assert_eq!(accounts.add_agent_key("other", None, None, Some(given.clone())).await.unwrap(), given);
         let keys = accounts.agent_keys().await.unwrap();
         assert_eq!(
             keys.iter().map(|key| (key.name.as_str(), key.agent_id)).collect::<Vec<_>>(),
@@ -82,7 +82,7 @@ async fn an_agents_key_is_shown_once_and_kept_as_a_hash() {
         for (name, key) in
             [("edge", None), ("edge2", Some(given)), ("short", Some("15 characters..".into())), ("a b", None)]
         {
-            assert!(accounts.add_agent_key(name, None, key).await.is_err(), "{name}");
+            assert!(accounts.add_agent_key(name, None, None, key).await.is_err(), "{name}");
         }
         assert!(accounts.remove_agent_key("edge").await.unwrap());
         assert!(!accounts.remove_agent_key("edge").await.unwrap());

@@ -20,7 +20,7 @@ async fn pipeline(dir: &Path, rules: Rules, keys: Keys) -> Pipeline {
 
 fn keys() -> Keys {
     let keys = Keys::default();
-    keys.replace(vec![KnownKey { hash: Sha256::digest(KEY).into(), agent_id: Some(2001) }]);
+    keys.replace(vec![KnownKey { hash: Sha256::digest(KEY).into(), agent_id: Some(2001), tenant: None }]);
     keys
 }
 

@@ -3,6 +3,7 @@
 mod admission;
 mod pipeline;
 mod rules;
+mod tenants;
 mod ways;
 
 use std::io::Write;

@@ -17,6 +17,7 @@ use siplens_backend::store::Store;
 use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::telemetry::Metrics;
+use siplens_backend::tenant::Tenants;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,17 @@ impl Pipeline {
         rules: Rules,
         keys: Keys,
     ) -> Self {
+        Self::start_for(dir, store, spool_bytes, rules, keys, Arc::default()).await
+    }
+
+    pub async fn start_for(
+        dir: &Path,
+        store: Arc<dyn Store>,
+        spool_bytes: u64,
+        rules: Rules,
+        keys: Keys,
+        tenants: Arc<Tenants>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
         let checkpoint = store.checkpoint().await.expect("a checkpoint");
         let config = SpoolConfig {
@@ -63,6 +75,7 @@ impl Pipeline {
             metrics: Arc::clone(&metrics),
             interval: Duration::from_millis(50),
             inflated_bytes: 65_536,
+            tenants,
             cutter: Cutter::default(),
             stop: Arc::clone(&stop_flushing),
         };

@@ -22,6 +22,9 @@ pub const SIPLENS_FULL_LENGTH: u16 = 0x0002;
 /// Type id of the Siplens chunk that names the call which a payload is about, where the payload is no SIP: its Call-ID.
 pub const SIPLENS_CALL_ID: u16 = 0x0003;
 
+/// Type id of the Siplens chunk in which a collector notes whose a packet is: the tenant's name. Never sent by an agent.
+pub const SIPLENS_TENANT: u16 = 0x0004;
+
 /// Octets before a chunk's body: vendor id, type id, length.
 pub const HEADER_LEN: usize = 6;
 

@@ -4,6 +4,11 @@ use crate::framing::{HEP3_HEADER_LEN, is_magic};
 /// Overwrites the authentication key, chunk 0x000e, with zeros, so that the packet can be kept. The rest stays as it
 /// is, lengths included. Of a damaged packet, what can be found of a key is overwritten. HEP1 and HEP2 have none.
 pub fn erase_key(packet: &mut [u8]) {
+    erase(packet, VENDOR_GENERIC, AUTH_KEY);
+}
+
+/// Overwrites the bodies of all chunks of this kind with zeros.
+pub(crate) fn erase(packet: &mut [u8], vendor: u16, id: u16) {
     if !matches!(*packet, [a, b, c, d, ..] if is_magic([a, b, c, d])) {
         return;
     }
@@ -12,7 +17,7 @@ pub fn erase_key(packet: &mut [u8]) {
         let length = usize::from(u16::from_be_bytes([l0, l1]));
         let Some(body_len) = length.checked_sub(HEADER_LEN) else { return };
         let (body, next) = after.split_at_mut(body_len.min(after.len()));
-        if (u16::from_be_bytes([v0, v1]), u16::from_be_bytes([t0, t1])) == (VENDOR_GENERIC, AUTH_KEY) {
+        if (u16::from_be_bytes([v0, v1]), u16::from_be_bytes([t0, t1])) == (vendor, id) {
             body.fill(0);
         }
         rest = next;

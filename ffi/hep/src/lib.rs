@@ -27,6 +27,7 @@
 //! - [`decode()`], [`encode()`]: bytes to packet and back
 //! - [`Template`]: the packets of one agent, quicker
 //! - [`erase_key`]: a packet that can be kept
+//! - [`tenant()`]: whose a packet is, as a collector notes it
 //! - [`framing`]: where a packet ends in a stream of bytes
 
 pub mod chunk;
@@ -39,6 +40,7 @@ mod legacy;
 mod packet;
 mod payload;
 mod template;
+mod tenant;
 mod transport;
 mod vendor;
 
@@ -49,6 +51,7 @@ pub use key::erase_key;
 pub use packet::{Packet, Timestamp, Version};
 pub use payload::{Payload, compress};
 pub use template::{Seen, Template};
+pub use tenant::{append_tenant, erase_tenant, tenant};
 pub use transport::Transport;
 pub use vendor::{VendorChunk, VendorChunks};
 
