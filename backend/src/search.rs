@@ -10,6 +10,7 @@ mod events;
 pub mod filter;
 pub mod scope;
 mod session;
+mod steps;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,16 +22,14 @@ use crate::call::Call;
 use crate::call::event::EventPaths;
 use crate::call::message::{Message, MessageId};
 use crate::store::slice::MAX_SPAN_US;
-use crate::store::{Key, Store, StoreError, StoredSlice, Walk, Walked};
+use crate::store::{Key, Store, StoreError, Walk};
 
 use cursor::{CallCursor, MessageCursor};
 use duplicates::Seen;
 use filter::Filter;
 use scope::Scope;
 pub use session::Session;
-
-/// How many slices are taken from the store at once.
-const BATCH: u32 = 512;
+use steps::{ReadSlice, Steps};
 
 /// How long a search looks, at most, before it answers with what it has.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -98,20 +97,6 @@ pub struct Search {
     duplicates: Counter,
 }
 
-/// Slices as a walk brought them, read.
-struct Step {
-    slices: Vec<ReadSlice>,
-    /// Whether something may be missing.
-    partial: bool,
-    /// Where the next step goes on; `None` at the end of the walk.
-    next: Option<(i64, i64)>,
-}
-
-struct ReadSlice {
-    place: (i64, i64),
-    messages: Vec<Message>,
-}
-
 impl Search {
     /// Searches this store, whose events are keyed by these paths.
     #[must_use]
@@ -151,21 +136,20 @@ impl Search {
             walk.first_until_us =
                 Some(walk.first_until_us.map_or(before.captured_at_us, |t| t.min(before.captured_at_us)));
         }
+        let mut steps = Steps::new(self, walk, filter.clone());
         let deadline = Instant::now() + page.time_limit;
         let mut found: Vec<Message> = Vec::new();
         // What was listed with the cursor's time: a duplicate of it may be still to come.
         let mut listed: Vec<Message> = Vec::new();
         let mut partial = false;
         loop {
-            let step = self.step(&mut walk).await?;
+            let step = steps.next().await?;
             partial |= step.partial;
             for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-                if filter.accepts(&message) {
-                    match before {
-                        Some(before) if message.captured_at_us() > before.captured_at_us => {}
-                        Some(before) if message.order() >= before.order() => listed.push(message),
-                        _ => found.push(message),
-                    }
+                match before {
+                    Some(before) if message.captured_at_us() > before.captured_at_us => {}
+                    Some(before) if message.order() >= before.order() => listed.push(message),
+                    _ => found.push(message),
                 }
             }
             found.sort_unstable_by_key(|m| std::cmp::Reverse(m.order()));
@@ -200,7 +184,7 @@ impl Search {
     }
 
     /// The calls of which a message meets the filter and none meets what it must not, the newest first by their first
-    /// message that the filter's key and time range allow. `from_user` and `to_user` are those of the call: who called,
+    /// slice with a message that [`Filter::of_place`] accepts. `from_user` and `to_user` are those of the call: who called,
     /// who was called.
     ///
     /// # Errors
@@ -208,6 +192,8 @@ impl Search {
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
         let mut walk = self.walk_for(filter);
         walk.after = page.cursor.as_deref().map(CallCursor::decode).transpose()?.map(|c| c.place);
+        let of_place = filter.of_place(&self.paths);
+        let mut steps = Steps::new(self, walk, of_place.clone());
         let deadline = Instant::now() + page.time_limit;
         let mut found: Vec<Call> = Vec::new();
         // Calls met so far, and the slice at which each is listed.
@@ -215,12 +201,17 @@ impl Search {
         let mut partial = false;
         let mut last_place = None;
         loop {
-            let step = self.step(&mut walk).await?;
+            let step = steps.next().await?;
             partial |= step.partial;
             for slice in &step.slices {
-                if found.len() == page.limit {
-                    let next_cursor = last_place.map(|place| CallCursor { place }.encode());
-                    return Ok(Listing { items: found, next_cursor, partial, reached_us: None });
+                let late = Instant::now() > deadline;
+                if let Some(place) = last_place.filter(|_| found.len() == page.limit || late) {
+                    return Ok(Listing {
+                        items: found,
+                        next_cursor: Some(CallCursor { place }.encode()),
+                        partial: partial || late,
+                        reached_us: late.then_some(place.0),
+                    });
                 }
                 last_place = Some(slice.place);
                 let Some(call_id) = slice.messages.first().and_then(|m| m.sip.call_id.as_deref()) else {
@@ -230,7 +221,7 @@ impl Search {
                 if met.get(call_id).is_some_and(|place| *place != slice.place) {
                     continue;
                 }
-                let (place, call) = self.meet(call_id, slice, filter).await?;
+                let (place, call) = self.meet(call_id, slice, filter, &of_place).await?;
                 if place == slice.place {
                     found.extend(call);
                 }
@@ -253,13 +244,13 @@ impl Search {
         call_id: &str,
         slice: &ReadSlice,
         filter: &Filter,
+        of_place: &Filter,
     ) -> Result<((i64, i64), Option<Call>), SearchError> {
         let slices = self.slices_of_call(call_id).await?;
-        let visible = filter.narrowest(&self.paths).1;
         let place = slices
             .0
             .iter()
-            .filter(|s| s.messages.iter().any(|m| visible.accepts(m)))
+            .filter(|s| s.messages.iter().any(|m| of_place.accepts(m)))
             .map(|s| s.place)
             .min()
             .unwrap_or(slice.place);
@@ -300,15 +291,16 @@ impl Search {
 
     /// All slices of a call, and whether there are more or some could not be read.
     async fn slices_of_call(&self, call_id: &str) -> Result<(Vec<ReadSlice>, bool), SearchError> {
-        let mut walk = Walk { key: Some(Key::call(call_id)), limit: BATCH, ..Walk::default() };
+        let walk = Walk { key: Some(Key::call(call_id)), ..Walk::default() };
+        let filter = Filter { call_id: Some(call_id.to_owned()), ..Filter::default() };
+        let mut steps = Steps::new(self, walk, filter);
         let mut slices = Vec::new();
         let mut count = 0;
         let mut partial = false;
         loop {
-            let step = self.step(&mut walk).await?;
+            let step = steps.next().await?;
             partial |= step.partial;
-            for mut slice in step.slices {
-                slice.messages.retain(|m| m.sip.call_id.as_deref() == Some(call_id));
+            for slice in step.slices {
                 count += slice.messages.len();
                 slices.push(slice);
             }
@@ -326,31 +318,6 @@ impl Search {
         messages.sort_unstable_by_key(Message::order);
         self.leave_out(&mut messages, &mut Seen::default());
         Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
-    }
-
-    /// Takes the next slices of a walk and moves it on. The one place where messages come from: what the scope does
-    /// not allow ends here.
-    async fn step(&self, walk: &mut Walk) -> Result<Step, SearchError> {
-        let Walked { slices: stored, partial } = self.store.walk(walk).await?;
-        let full = stored.len() >= walk.limit as usize;
-        let next = stored.last().filter(|_| full).map(StoredSlice::place);
-        walk.after = next.or(walk.after);
-        let mut step = Step { slices: Vec::with_capacity(stored.len()), partial, next };
-        for slice in stored {
-            match slice.messages() {
-                Ok(mut messages) => {
-                    if let Some(scope) = &self.scope {
-                        messages.retain(|m| scope.accepts(m));
-                    }
-                    step.slices.push(ReadSlice { place: slice.place(), messages });
-                }
-                Err(error) => {
-                    tracing::error!(slice.id, %error, "a damaged slice is left out");
-                    step.partial = true;
-                }
-            }
-        }
-        Ok(step)
     }
 
     /// The walk over the narrowest key that the filter allows.
@@ -372,19 +339,13 @@ fn walk_of(window: Window) -> Walk {
         first_since_us: window.since_us.map(|t| t.saturating_sub(MAX_SPAN_US)),
         first_until_us: window.until_us,
         after: None,
-        limit: BATCH,
+        limit: 0, // the steps set it
     }
 }
 
 impl Message {
     fn captured_at_us(&self) -> i64 {
         self.captured.captured_at_us
-    }
-}
-
-impl StoredSlice {
-    fn place(&self) -> (i64, i64) {
-        (self.first_us, self.id)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::duplicates::Seen;
+use super::filter::Filter;
+use super::steps::Steps;
 use super::{Search, SearchError, Window, walk_of};
 use crate::call::message::{Message, MessageId};
 use crate::call::{Call, event};
@@ -33,10 +35,11 @@ impl Search {
             }
         }
         for (id, window) in ids {
-            let mut walk = Walk { key: Some(Key::event(id)), ..walk_of(window) };
+            let walk = Walk { key: Some(Key::event(id)), ..walk_of(window) };
+            let mut steps = Steps::new(self, walk, Filter::default());
             let most = found.len() + MAX_CALL_EVENTS;
             loop {
-                let step = self.step(&mut walk).await?;
+                let step = steps.next().await?;
                 more |= step.partial;
                 let events = step.slices.into_iter().flat_map(|slice| slice.messages);
                 found.extend(events.filter(|m| self.paths.ties(m, call)).map(|m| (m.order(), m)));

@@ -2,16 +2,14 @@
 
 mod condition;
 
-use memchr::memmem;
-
 use super::Window;
 use crate::call::Call;
 use crate::call::event::EventPaths;
-use crate::call::message::{Kind, Message, PROTOCOL_SIP, Transport};
+use crate::call::message::{Captured, Kind, Message, PROTOCOL_SIP, Transport};
 use crate::call::summary::Summary;
 use crate::store::Key;
 
-pub use condition::{AddressFilter, FilterError, HeaderFilter, JsonFilter, StatusFilter, UserFilter};
+pub use condition::{AddressFilter, FilterError, HeaderFilter, JsonFilter, Octets, StatusFilter, UserFilter};
 
 /// The conditions that a message must meet, all of them. Empty takes everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -20,6 +18,8 @@ pub struct Filter {
     pub correlation_id: Option<String>,
     /// Exact Call-ID.
     pub call_id: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
     /// User of From.
     pub from_user: Option<UserFilter>,
     /// User of To.
@@ -49,7 +49,7 @@ pub struct Filter {
     /// A header.
     pub header: Option<HeaderFilter>,
     /// Octets that the payload holds.
-    pub contains: Option<String>,
+    pub contains: Option<Octets>,
     /// Captured at or after, µs since the epoch.
     pub since_us: Option<i64>,
     /// Captured before or at, µs since the epoch.
@@ -89,8 +89,25 @@ impl Filter {
         if let Some(user) = exact(&self.to_user) {
             return (Some(Key::to_user(&user)), Self { to_user: self.to_user.clone(), ..times });
         }
+        if let Some(user) = exact(&self.request_user) {
+            return (
+                Some(Key::request_user(&user)),
+                Self { request_user: self.request_user.clone(), ..times },
+            );
+        }
         if let Some(json) = self.json.as_ref().filter(|json| paths.is_indexed(&json.path)) {
             return (Some(Key::json(&json.path, &json.value)), Self { json: self.json.clone(), ..times });
+        }
+        let of_status = || Self { status: self.status, ..times.clone() };
+        match (self.status, &self.method) {
+            (Some(StatusFilter::Code(code)), Some(method)) => {
+                return (Some(Key::reply(code, method)), Self { method: self.method.clone(), ..of_status() });
+            }
+            (Some(StatusFilter::Code(code)), None) => return (Some(Key::status(code)), of_status()),
+            (Some(StatusFilter::Class(class)), _) if let Some(key) = Key::status_class(class) => {
+                return (Some(key), of_status());
+            }
+            _ => {}
         }
         if let Some(key) = host(&self.src) {
             return (Some(key), Self { src: self.src.clone(), ..times });
@@ -101,13 +118,39 @@ impl Filter {
         if let Some(wanted) = self.protocol_type.filter(|wanted| *wanted != PROTOCOL_SIP) {
             return (Some(Key::protocol(wanted)), Self { protocol_type: self.protocol_type, ..times });
         }
+        if let Some(method) = &self.method {
+            return (Some(Key::method(method)), Self { method: self.method.clone(), ..times });
+        }
+        if let Some(tenant) = &self.tenant {
+            return (Some(Key::tenant(tenant)), Self { tenant: self.tenant.clone(), ..times });
+        }
         (None, times)
     }
 
     /// Whether the message meets every condition, and none of those that it must not.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
-        !self.any_is(message, false) && self.not.as_ref().is_none_or(|not| !not.any_is(message, true))
+        self.may_accept(&message.captured) && self.accepts_facts(message)
+    }
+
+    /// Whether a message meets what can be told before its facts are read.
+    #[must_use]
+    pub fn may_accept(&self, captured: &Captured) -> bool {
+        !self.any_captured_is(captured, false)
+            && self.not.as_ref().is_none_or(|not| !not.any_captured_is(captured, true))
+    }
+
+    /// Whether a message meets the rest.
+    #[must_use]
+    pub fn accepts_facts(&self, message: &Message) -> bool {
+        !self.any_fact_is(message, false)
+            && self.not.as_ref().is_none_or(|not| !not.any_fact_is(message, true))
+    }
+
+    /// Whether a payload may be one of those that are wanted.
+    #[must_use]
+    pub fn may_hold(&self, payload: &[u8]) -> bool {
+        self.contains.as_ref().is_none_or(|wanted| wanted.are_in(payload))
     }
 
     /// Whether a message of the call meets every condition, and none of them one that must not be met. The users of
@@ -135,6 +178,16 @@ impl Filter {
         })
     }
 
+    /// What the messages of a call must meet for the call to be listed at their slice: all conditions on messages, or,
+    /// where who called or was called is asked for, what the walk's key and the times say.
+    #[must_use]
+    pub fn of_place(&self, paths: &EventPaths) -> Self {
+        if self.from_user.is_some() || self.to_user.is_some() {
+            return self.narrowest(paths).1;
+        }
+        Self { not: None, ..self.clone() }
+    }
+
     /// Whether a time, µs since the epoch, is within that of the filter.
     fn holds(&self, time_us: i64) -> bool {
         Window { since_us: self.since_us, until_us: self.until_us }.holds(time_us)
@@ -142,19 +195,33 @@ impl Filter {
 
     /// Whether one of the conditions that are set comes out as this.
     fn any_is(&self, message: &Message, verdict: bool) -> bool {
-        let captured = &message.captured;
+        self.any_captured_is(&message.captured, verdict) || self.any_fact_is(message, verdict)
+    }
+
+    fn any_captured_is(&self, captured: &Captured, verdict: bool) -> bool {
+        let is = |verdict_of: Option<bool>| verdict_of == Some(verdict);
+        is(self.since_us.map(|t| captured.captured_at_us >= t))
+            || is(self.until_us.map(|t| captured.captured_at_us <= t))
+            || is(self
+                .correlation_id
+                .as_deref()
+                .map(|wanted| captured.correlation_id.as_deref() == Some(wanted)))
+            || is(self.tenant.as_deref().map(|wanted| captured.tenant.as_deref() == Some(wanted)))
+            || is(self.src.as_ref().map(|wanted| wanted.accepts(&captured.src)))
+            || is(self.dst.as_ref().map(|wanted| wanted.accepts(&captured.dst)))
+            || is(self.agent_id.map(|wanted| captured.agent_id == wanted))
+            || is(self.transport.map(|wanted| captured.transport == wanted))
+            || is(self.protocol_type.map(|wanted| captured.protocol_type == wanted))
+            || is(self.contains.as_ref().map(|wanted| wanted.are_in(&captured.raw)))
+    }
+
+    fn any_fact_is(&self, message: &Message, verdict: bool) -> bool {
         let sip = &message.sip;
-        let same = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_some_and(|wanted| (found == Some(wanted)) == verdict)
-        };
         let user = |wanted: &Option<UserFilter>, found: Option<&str>| {
             wanted.as_ref().is_some_and(|wanted| found.is_some_and(|user| wanted.accepts(user)) == verdict)
         };
         let is = |verdict_of: Option<bool>| verdict_of == Some(verdict);
-        is(self.since_us.map(|t| captured.captured_at_us >= t))
-            || is(self.until_us.map(|t| captured.captured_at_us <= t))
-            || same(&self.correlation_id, captured.correlation_id.as_deref())
-            || same(&self.call_id, sip.call_id.as_deref())
+        is(self.call_id.as_deref().map(|wanted| sip.call_id.as_deref() == Some(wanted)))
             || user(&self.from_user, sip.from_user.as_deref())
             || user(&self.to_user, sip.to_user.as_deref())
             || user(&self.request_user, sip.request_user())
@@ -163,22 +230,13 @@ impl Filter {
                 .as_deref()
                 .map(|wanted| sip.method.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wanted))))
             || is(self.status.map(|wanted| sip.status.is_some_and(|found| wanted.accepts(found))))
-            || is(self.src.as_ref().map(|wanted| wanted.accepts(&captured.src)))
-            || is(self.dst.as_ref().map(|wanted| wanted.accepts(&captured.dst)))
             || is(self.user_agent.as_deref().map(|wanted| {
                 sip.user_agent
                     .as_deref()
                     .is_some_and(|found| found.to_lowercase().contains(&wanted.to_lowercase()))
             }))
-            || is(self.agent_id.map(|wanted| captured.agent_id == wanted))
-            || is(self.transport.map(|wanted| captured.transport == wanted))
             || is(self.kind.map(|wanted| message.kind == wanted))
-            || is(self.protocol_type.map(|wanted| captured.protocol_type == wanted))
             || is(self.json.as_ref().map(|wanted| wanted.accepts(message)))
             || is(self.header.as_ref().map(|wanted| wanted.accepts(message)))
-            || is(self
-                .contains
-                .as_deref()
-                .map(|wanted| memmem::find(&captured.raw, wanted.as_bytes()).is_some()))
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::duplicates::Seen;
 use super::filter::Filter;
+use super::steps::Steps;
 use super::{Search, SearchError, Window, nowhere_else};
 use crate::call::message::Message;
 use crate::call::summary::Summary;
@@ -63,12 +64,11 @@ impl Search {
         };
         let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
         let mut seen = Seen::default();
-        let mut walk = self.walk_for(&filter);
+        let mut steps = Steps::new(self, self.walk_for(&filter), filter);
         loop {
-            let step = self.step(&mut walk).await?;
+            let step = steps.next().await?;
             session.partial |= step.partial;
             let mut messages: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
-            messages.retain(|m| filter.accepts(m));
             self.leave_out(&mut messages, &mut seen);
             for mut message in messages {
                 let counter =

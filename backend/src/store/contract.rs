@@ -18,7 +18,7 @@ use super::slice::Cutter;
 use super::sqlite::SqliteStore;
 use super::{Flush, Key, Store, Walk};
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
-use crate::search::filter::{AddressFilter, Filter, HeaderFilter, StatusFilter, UserFilter};
+use crate::search::filter::{AddressFilter, Filter, HeaderFilter, Octets, StatusFilter, UserFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
 use crate::search::{Page, Search, Window};
 use crate::spool::Position;
@@ -129,6 +129,7 @@ contract!(
     events_are_found_by_their_hep_fields_and_their_json,
     a_scope_never_shows_an_event,
     what_two_backends_stored_is_shown_once,
+    calls_are_listed_by_the_message_that_was_looked_for,
     slices_are_read_by_the_dictionaries_they_were_made_with,
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
 );
@@ -313,7 +314,7 @@ async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {
         Filter { to_user: user("dave"), ..Filter::default() },
         Filter { from_user: Some(UserFilter::Prefix("ca".into())), ..Filter::default() },
         Filter { to_user: Some(UserFilter::Suffix("ve".into())), ..Filter::default() },
-        Filter { contains: text("CSeq: 7 UPDATE"), ..Filter::default() },
+        Filter { contains: Some(Octets::of("CSeq: 7 UPDATE")), ..Filter::default() },
         Filter { header: header("cseq:7 UPDATE "), ..Filter::default() },
         Filter { header: header("i: wanted@host"), ..Filter::default() },
         Filter { not: not(Filter { from_user: user("alice"), ..Filter::default() }), ..Filter::default() },
@@ -479,6 +480,46 @@ async fn a_session_counts_all_its_calls_and_no_others(store: &Arc<dyn Store>) {
     assert_eq!(session.outcomes.into_iter().collect::<Vec<_>>(), [("answered", 15), ("busy", 5)]);
     assert_eq!(session.responses.into_iter().collect::<Vec<_>>(), [(200, 15), (486, 5)]);
     assert!(search.session("nobody's", Window::default()).await.expect("no error").is_none());
+}
+
+async fn calls_are_listed_by_the_message_that_was_looked_for(store: &Arc<dyn Store>) {
+    // Calls that begin one after the other and fail in another order, each in flushes of its own.
+    let failures = [("a@host", 90), ("b@host", 70), ("c@host", 80), ("d@host", 60)];
+    for (begun, (call, failed)) in (0..).zip(failures) {
+        let draft = |at_us| Draft { at_us: at_us * 1_000_000, call, ..Draft::default() };
+        write(store, begun, vec![draft(begun.try_into().expect("small")).message()]).await;
+        let busy = Draft { src: "10.0.0.9:5060", ..draft(failed) };
+        write(store, begun, vec![busy.reply(failed * 1_000_000, "SIP/2.0 486 Busy Here").message()]).await;
+        write(store, begun, vec![draft(100 - failed / 10).message()]).await;
+    }
+    let search = Search::new(Arc::clone(store), Arc::default());
+    for filter in [
+        Filter { status: Some(StatusFilter::Code(486)), ..Filter::default() },
+        Filter { contains: Some(Octets::of("486 Busy")), ..Filter::default() },
+        Filter {
+            dst: Some(AddressFilter::parse("dst", "10.0.0.8/29").expect("a network")),
+            ..Filter::default()
+        },
+        Filter {
+            kind: Some(Kind::Reply),
+            not: Some(Box::new(Filter { method: Some("BYE".into()), ..Filter::default() })),
+            ..Filter::default()
+        },
+    ] {
+        for limit in 1..5 {
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let list = search.calls(&filter, &page(limit, cursor)).await.expect("found");
+                assert!(list.items.iter().all(|call| call.messages.len() == 3));
+                found.extend(list.items.into_iter().map(|call| call.call_id));
+                cursor = list.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, ["a@host", "c@host", "b@host", "d@host"], "{limit} a page of {filter:?}");
+        }
+    }
 }
 
 async fn what_two_backends_stored_is_shown_once(store: &Arc<dyn Store>) {

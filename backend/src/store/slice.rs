@@ -124,6 +124,15 @@ impl StoredSlice {
     /// # Errors
     /// When the slice is damaged.
     pub fn messages(&self) -> Result<Vec<Message>, SliceError> {
+        let captured = self.captured(|_| true)?;
+        Ok(captured.into_iter().map(|(id, captured)| Message::read(id, captured)).collect())
+    }
+
+    /// What was captured with a payload that is wanted, in order of capture, its facts not yet read.
+    ///
+    /// # Errors
+    /// When the slice is damaged.
+    pub fn captured(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(MessageId, Captured)>, SliceError> {
         let (header, mut payloads) = match self.blob.split_first() {
             Some((&FORMAT, frame)) => {
                 let content = dictionary::inflate(frame, self.dictionary.as_deref(), MAX_CONTENT_BYTES)?;
@@ -133,7 +142,7 @@ impl StoredSlice {
             found => return Err(SliceError::Format(found.map(|(format, _)| *format))),
         };
         let cut: HashMap<u32, u32> = header.cut.iter().copied().collect();
-        let mut messages = Vec::with_capacity(header.entries.len());
+        let mut found = Vec::new();
         for (index, entry) in (0..).zip(&header.entries) {
             let size = entry.size as usize;
             let (Some(src), Some(dst), Some(agent), Some(transport)) = (
@@ -147,6 +156,10 @@ impl StoredSlice {
             if payloads.len() < size {
                 return Err(SliceError::Header(format!("message {index} has no payload")));
             }
+            let raw = payloads.split_to(size);
+            if !wanted(&raw) {
+                continue;
+            }
             let captured = Captured {
                 captured_at_us: header.first_us.saturating_add_unsigned(entry.after_us),
                 src: *src,
@@ -159,11 +172,11 @@ impl StoredSlice {
                 correlation_id: header.correlation_id.clone(),
                 call_id: header.call_id.clone(),
                 full_length: cut.get(&index).copied(),
-                raw: payloads.split_to(size),
+                raw,
             };
-            messages.push(Message::read(MessageId { slice: self.id, index }, captured));
+            found.push((MessageId { slice: self.id, index }, captured));
         }
-        Ok(messages)
+        Ok(found)
     }
 }
 

@@ -11,7 +11,9 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use super::{one_of, page, text, window};
 use crate::api::error::ApiError;
 use crate::call::message::{Kind, Transport};
-use crate::search::filter::{AddressFilter, Filter, HeaderFilter, JsonFilter, StatusFilter, UserFilter};
+use crate::search::filter::{
+    AddressFilter, Filter, HeaderFilter, JsonFilter, Octets, StatusFilter, UserFilter,
+};
 use crate::search::{Page, TIME_LIMIT, Window};
 
 /// A search: conditions, those that must not be met, and what else its route takes.
@@ -46,6 +48,8 @@ pub struct Conditions {
     correlation_id: Option<String>,
     /// Exact Call-ID.
     call_id: Option<String>,
+    /// Tenant.
+    tenant: Option<String>,
     /// Exact user of From; of a call, the caller.
     from_user: Option<String>,
     /// What the user of From begins with.
@@ -147,7 +151,8 @@ impl Conditions {
             protocol_type: one_of("protocol_type", "0 to 255", self.protocol_type, |s| s.parse().ok())?,
             json: text("json", self.json)?.map(|s| JsonFilter::parse(&s)).transpose()?,
             header: text("header", self.header)?.map(|s| HeaderFilter::parse(&s)).transpose()?,
-            contains: text("contains", self.contains)?,
+            contains: text("contains", self.contains)?.map(|s| Octets::of(&s)),
+            tenant: text("tenant", self.tenant)?,
             since_us: None,
             until_us: None,
             not: None,

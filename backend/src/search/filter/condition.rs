@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use memchr::memmem;
+
 use crate::call::event::{self, JsonPath};
 use crate::call::message::Message;
 use crate::network::Network;
@@ -45,6 +47,10 @@ pub enum UserFilter {
     /// All users that end so.
     Suffix(String),
 }
+
+/// Octets to look for in a payload. Case counts.
+#[derive(Clone)]
+pub struct Octets(memmem::Finder<'static>);
 
 /// A header of a SIP message: its name, any case and in its compact form too, and its whole value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -178,6 +184,34 @@ impl UserFilter {
             Self::Prefix(wanted) => user.starts_with(wanted.as_str()),
             Self::Suffix(wanted) => user.ends_with(wanted.as_str()),
         }
+    }
+}
+
+impl Octets {
+    /// Looks for the octets of this text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(memmem::Finder::new(text).into_owned())
+    }
+
+    /// Whether the payload holds them.
+    #[must_use]
+    pub fn are_in(&self, payload: &[u8]) -> bool {
+        self.0.find(payload).is_some()
+    }
+}
+
+impl std::fmt::Debug for Octets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(self.0.needle()))
+    }
+}
+
+impl Eq for Octets {}
+
+impl PartialEq for Octets {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.needle() == other.0.needle()
     }
 }
 

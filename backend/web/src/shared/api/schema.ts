@@ -1072,6 +1072,8 @@ export interface operations {
                  * @example 486
                  */
                 not_status?: string;
+                /** @description Leaves out what meets this condition; see `tenant`. */
+                not_tenant?: string;
                 /** @description Leaves out what meets this condition; see `to_user`. */
                 not_to_user?: string;
                 /** @description Leaves out what meets this condition; see `to_user_prefix`. */
@@ -1105,6 +1107,8 @@ export interface operations {
                  * @example 486
                  */
                 status?: string;
+                /** @description Tenant. */
+                tenant?: string;
                 /** @description The answer comes after so many milliseconds, with what was found by then and `reached_at`; 100 to 10000. */
                 time_limit_ms?: number;
                 /** @description Exact user of To; of a call, the callee. */
@@ -1628,6 +1632,8 @@ export interface operations {
                  * @example 486
                  */
                 not_status?: string;
+                /** @description Leaves out what meets this condition; see `tenant`. */
+                not_tenant?: string;
                 /** @description Leaves out what meets this condition; see `to_user`. */
                 not_to_user?: string;
                 /** @description Leaves out what meets this condition; see `to_user_prefix`. */
@@ -1661,6 +1667,8 @@ export interface operations {
                  * @example 486
                  */
                 status?: string;
+                /** @description Tenant. */
+                tenant?: string;
                 /** @description The answer comes after so many milliseconds, with what was found by then and `reached_at`; 100 to 10000. */
                 time_limit_ms?: number;
                 /** @description Exact user of To; of a call, the callee. */
