@@ -23,8 +23,9 @@ use crate::trace_filter::Filters;
 pub use offer::{Delivered, Followed, Offer, Refusal, Scope};
 use packet::{PROTOCOL_LOG, PROTOCOL_SIP};
 
-/// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector.
-pub const MAX_PACKET_BYTES: usize = 65_507;
+/// Octets of the largest packet: what fits a UDP datagram over IPv4, whatever the transport to the collector, less what the
+/// sender adds.
+pub const MAX_PACKET_BYTES: usize = 65_507 - hep::SEQUENCE_LEN;
 
 /// Octets that the chunks other than texts and payload take at most, rounded up.
 const FIXED_BYTES: usize = 256;

@@ -25,6 +25,13 @@ pub const SIPLENS_CALL_ID: u16 = 0x0003;
 /// Type id of the Siplens chunk in which a collector notes whose a packet is: the tenant's name. Never sent by an agent.
 pub const SIPLENS_TENANT: u16 = 0x0004;
 
+/// Type id of the Siplens chunk that numbers a sender's packets: a [`Sequence`](crate::Sequence). No generic chunk has this
+/// number, nor that of the next one: collectors that ignore vendor ids pass over them.
+pub const SIPLENS_SEQUENCE: u16 = 0x0101;
+
+/// Type id of the Siplens chunk that tells a sender what a collector has: [`Acknowledged`](crate::Acknowledged).
+pub const SIPLENS_ACKNOWLEDGED: u16 = 0x0102;
+
 /// Octets before a chunk's body: vendor id, type id, length.
 pub const HEADER_LEN: usize = 6;
 

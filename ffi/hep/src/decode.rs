@@ -47,6 +47,8 @@ fn hep3(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
             Some(Ours::Transport(transport)) => draft.packet.transport = Some(transport),
             Some(Ours::FullLength(len)) => draft.packet.full_length = Some(len),
             Some(Ours::CallId(id)) => draft.packet.call_id = Some(id),
+            Some(Ours::Sequence(sequence)) => draft.packet.sequence = Some(sequence),
+            Some(Ours::Acknowledged(acknowledged)) => draft.packet.acknowledged = Some(acknowledged),
             // Set only now, so that an ordinary packet is not walked a second time by whoever asks.
             None => draft.packet.vendor = VendorChunks::walked(chunks),
         }

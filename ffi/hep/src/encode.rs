@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::chunk::{
-    HEADER_LEN, Mac, SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS,
-    Wire, generic_chunks,
+    HEADER_LEN, Mac, SIPLENS_ACKNOWLEDGED, SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_SEQUENCE,
+    SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS, Wire, generic_chunks,
 };
 use crate::framing::{HEP3_HEADER_LEN, MAGIC_HEP3};
 use crate::{EncodeError, MAX_PACKET_LEN, Packet};
@@ -110,6 +110,12 @@ macro_rules! writer {
             }
             if let Some(id) = $p.call_id {
                 sink.chunk(VENDOR_SIPLENS, SIPLENS_CALL_ID, id);
+            }
+            if let Some(sequence) = $p.sequence {
+                sink.chunk(VENDOR_SIPLENS, SIPLENS_SEQUENCE, &sequence.body());
+            }
+            if let Some(acknowledged) = $p.acknowledged {
+                sink.chunk(VENDOR_SIPLENS, SIPLENS_ACKNOWLEDGED, &acknowledged.body());
             }
             for chunk in $p.vendor_chunks() {
                 sink.chunk(chunk.vendor, chunk.id, chunk.body);

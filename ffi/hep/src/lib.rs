@@ -26,6 +26,7 @@
 //! - [`Packet`]: what one packet says
 //! - [`decode()`], [`encode()`]: bytes to packet and back
 //! - [`Template`]: the packets of one agent, quicker
+//! - [`Sequence`] and [`Acknowledged`]: what lets a sender lose nothing
 //! - [`erase_key`]: a packet that can be kept
 //! - [`tenant()`]: whose a packet is, as a collector notes it
 //! - [`framing`]: where a packet ends in a stream of bytes
@@ -39,6 +40,7 @@ mod key;
 mod legacy;
 mod packet;
 mod payload;
+mod sequence;
 mod template;
 mod tenant;
 mod transport;
@@ -50,6 +52,7 @@ pub use error::{DecodeError, EncodeError, FramingError, InflateError};
 pub use key::erase_key;
 pub use packet::{Packet, Timestamp, Version};
 pub use payload::{Payload, compress};
+pub use sequence::{Acknowledged, SEQUENCE_LEN, Sequence, append_sequence};
 pub use template::{Seen, Template};
 pub use tenant::{append_tenant, erase_tenant, tenant};
 pub use transport::Transport;

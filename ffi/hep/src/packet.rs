@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::{Payload, Transport, VendorChunks};
+use crate::{Acknowledged, Payload, Sequence, Transport, VendorChunks};
 
 /// What one packet says, borrowed from its bytes. A field is `None` if its chunk is absent; of a chunk that comes twice
 /// the last one counts. Ids are those of HEP3 rev. 37, "Generic chunk types".
@@ -76,6 +76,10 @@ pub struct Packet<'a> {
     pub full_length: Option<u32>,
     /// Siplens' vendor chunk 0x0003: Call-ID of the call that a payload other than SIP is about.
     pub call_id: Option<&'a [u8]>,
+    /// Siplens' vendor chunk 0x0101: which packet of its sender's this is.
+    pub sequence: Option<Sequence>,
+    /// Siplens' vendor chunk 0x0102: what a collector has of a stream.
+    pub acknowledged: Option<Acknowledged>,
     /// Vendor chunks that are not read into a field.
     pub vendor: VendorChunks<'a>,
 }

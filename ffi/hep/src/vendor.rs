@@ -1,6 +1,9 @@
-use crate::chunk::{SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_TRANSPORT, VENDOR_GENERIC, VENDOR_SIPLENS};
+use crate::chunk::{
+    SIPLENS_ACKNOWLEDGED, SIPLENS_CALL_ID, SIPLENS_FULL_LENGTH, SIPLENS_SEQUENCE, SIPLENS_TRANSPORT,
+    VENDOR_GENERIC, VENDOR_SIPLENS,
+};
 use crate::decode::Chunks;
-use crate::{DecodeError, Transport};
+use crate::{Acknowledged, DecodeError, Sequence, Transport};
 
 /// A chunk of a vendor: its type id has the meaning the vendor gives it, never that of the generic chunk of the same
 /// number.
@@ -63,6 +66,8 @@ pub(crate) enum Ours<'a> {
     Transport(Transport),
     FullLength(u32),
     CallId(&'a [u8]),
+    Sequence(Sequence),
+    Acknowledged(Acknowledged),
 }
 
 impl<'a> Ours<'a> {
@@ -74,6 +79,8 @@ impl<'a> Ours<'a> {
                 Some(Self::FullLength(u32::from_be_bytes([a, b, c, d])))
             }
             (VENDOR_SIPLENS, SIPLENS_CALL_ID, _) => Some(Self::CallId(body)),
+            (VENDOR_SIPLENS, SIPLENS_SEQUENCE, _) => Sequence::read(body).map(Self::Sequence),
+            (VENDOR_SIPLENS, SIPLENS_ACKNOWLEDGED, _) => Acknowledged::read(body).map(Self::Acknowledged),
             _ => None,
         }
     }

@@ -37,6 +37,7 @@ struct Numbers {
     bytes: [Option<u8>; 5],
     shorts: [Option<u16>; 9],
     words: [Option<u32>; 3],
+    longs: [Option<u64>; 3],
     macs: [Option<u64>; 2],
     addresses: [Option<IpAddr>; 2],
     time: Option<(u32, u32)>,
@@ -47,14 +48,16 @@ fn numbers() -> impl Strategy<Value = Numbers> {
     let bytes: [_; 5] = std::array::from_fn(|_| any::<Option<u8>>());
     let shorts: [_; 9] = std::array::from_fn(|_| any::<Option<u16>>());
     let words: [_; 3] = std::array::from_fn(|_| any::<Option<u32>>());
+    let longs: [_; 3] = std::array::from_fn(|_| any::<Option<u64>>());
     let macs = [any::<Option<u64>>(), any::<Option<u64>>()];
     let addresses = [any::<Option<IpAddr>>(), any::<Option<IpAddr>>()];
     let transport = option::of(0..Transport::ALL.len());
-    (bytes, shorts, words, macs, addresses, any::<Option<(u32, u32)>>(), transport).prop_map(
-        |(bytes, shorts, words, macs, addresses, time, transport)| Numbers {
+    (bytes, shorts, words, longs, macs, addresses, any::<Option<(u32, u32)>>(), transport).prop_map(
+        |(bytes, shorts, words, longs, macs, addresses, time, transport)| Numbers {
             bytes,
             shorts,
             words,
+            longs,
             macs,
             addresses,
             time,
@@ -69,6 +72,7 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
         numbers.shorts;
     let [src_ip, dst_ip] = numbers.addresses;
     let [agent_id, jitter, full_length] = numbers.words;
+    let [stream, number, first] = numbers.longs;
     let [src_mac, dst_mac] = numbers.macs;
     let [a, b, c, d, e, f, g, h, i, j] = texts.fields.each_ref().map(Option::as_deref);
     Packet {
@@ -111,6 +115,12 @@ fn packet<'a>(numbers: &Numbers, texts: &'a Texts) -> Packet<'a> {
         transport: numbers.transport.map(|at| Transport::ALL[at]),
         full_length,
         call_id: j,
+        sequence: stream.zip(number).zip(first).map(|((stream, number), first)| hep::Sequence {
+            stream,
+            number,
+            first,
+        }),
+        acknowledged: number.zip(first).map(|(stream, number)| hep::Acknowledged { stream, number }),
         vendor: VendorChunks::new(&texts.vendor).unwrap(),
     }
 }
