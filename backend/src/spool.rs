@@ -25,7 +25,7 @@
 //! | offset | octets | header |
 //! | --- | --- | --- |
 //! | 0 | 8 | magic, `SLSPOOL\n` |
-//! | 8 | 4 | version, 1 |
+//! | 8 | 4 | version, 2 |
 //! | 12 | 8 | the segment's number |
 //! | 20 | 4 | CRC32C of the 20 octets before |
 //!
@@ -34,13 +34,31 @@
 //! | 0 | 4 | length of what follows the CRC, 16 to 1,048,576 |
 //! | 4 | 4 | CRC32C of the length and of what follows this CRC |
 //! | 8 | 8 | time of receipt, microseconds since 1970, signed |
-//! | 16 | 1 | transport, as in Siplens' HEP chunk: 1 UDP, 2 TCP, 3 TLS, 4 SCTP, 5 WS, 6 WSS |
+//! | 16 | 1 | transport, as in Siplens' HEP chunk: 1 UDP, 2 TCP, 3 TLS, 4 SCTP, 5 WS, 6 WSS; 0x80 is added where the packet is numbered |
 //! | 17 | 1 | peer's address family, 4 or 6 |
 //! | 18 | 2 | peer's port |
 //! | 20 | 4 or 16 | peer's address |
+//! | then | 8 + 8 | where the packet is numbered: its stream, and its number |
 //! | then | rest | the HEP packet as it was received, a key in it overwritten with zeros |
 //!
 //! A length of zero is never valid, so a tail of zeros is no record.
+//!
+//! Where the octet at 16 is 0, the record holds no packet, but what all segments before this one tell of streams. It
+//! stands before a segment's first record, where any stream is known, and is synced with it:
+//!
+//! | offset | octets | streams |
+//! | --- | --- | --- |
+//! | 8 | 8 | when it was written, microseconds since 1970, signed |
+//! | 16 | 4 | 0 |
+//! | then | 8 + 8 each | stream, and the highest number of it; the stream that was quiet for the longest time first |
+//!
+//! Version 1 has neither numbered packets nor streams; it is read as it ever was.
+//!
+//! # Streams
+//!
+//! Packets of our own modules are numbered (`docs/hep.md`). What came before is not taken again
+//! ([`SpoolHandle::take`]), also when it came before a crash: the highest number of each stream is as durable as the
+//! records. So the last segment is kept even when the store has all of it. The 4,096 streams used last are known.
 //!
 //! # Who owns what
 //!
@@ -57,7 +75,7 @@
 //!
 //! # Recovery
 //!
-//! At opening, segments wholly before the checkpoint are deleted. The last one is read: at the first record whose
+//! At opening, segments wholly before the checkpoint are deleted, but for the last. The last one is read: at the first record whose
 //! length or CRC is wrong it is cut, since a crash leaves such an end. A wrong record in an earlier segment is damage:
 //! it is counted when the reader comes there, and what follows it in that segment is skipped. A segment whose header
 //! is wrong is put aside as `.bad`; one of a later version stops the opening. The reader begins at the checkpoint, or
@@ -78,6 +96,7 @@ mod recovery;
 mod segment;
 mod shared;
 mod stats;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -86,10 +105,12 @@ pub use identity::identity;
 pub use reader::{Batch, SpoolReader};
 pub use segment::MAX_RECORD_LEN;
 pub use stats::{SpoolSnapshot, SpoolStats};
+pub use streams::{Standing, WINDOW};
 pub use writer::{SpoolHandle, SpoolWriter};
 
 use disk::{Disk, RealDisk};
 use shared::Shared;
+use streams::Streams;
 
 /// A place in the spool: a segment, and an offset in it. Positions grow with time.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -111,6 +132,15 @@ pub struct Record {
     pub transport: hep::Transport,
     /// The packet.
     pub hep: Vec<u8>,
+}
+
+/// What became of a packet that was offered and not refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Taken {
+    /// Once so many records are synced ([`SpoolHandle::durable_records`]), this packet is safe.
+    pub ticket: u64,
+    /// Whether it is in order, and whether it was taken at all.
+    pub standing: Standing,
 }
 
 /// Where the spool is, and its bounds.
@@ -190,7 +220,7 @@ pub enum SpoolError {
         source: std::io::Error,
     },
     /// A segment was written by a later version of Siplens.
-    #[error("spool segment {}: expected version 1, found {found}", path.display())]
+    #[error("spool segment {}: expected version 1 or 2, found {found}", path.display())]
     Version {
         /// The segment.
         path: PathBuf,
@@ -230,9 +260,11 @@ impl Spool {
         checkpoint: Option<Position>,
     ) -> Result<(SpoolWriter, SpoolReader), SpoolError> {
         let recovered = recovery::recover(&config.dir, checkpoint)?;
-        let shared = Arc::new(Shared::new(&config, recovered.extent, recovered.cut_bytes, recovered.lock));
-        let reader = SpoolReader::new(Arc::clone(&shared), config.dir.clone(), recovered.start);
-        let writer = SpoolWriter::start(shared, disk, config, recovered.next_segment)?;
+        let recovery::Recovered { extent, start, next_segment, streams, cut_bytes, lock } = recovered;
+        let taken = Streams::restored(&streams);
+        let shared = Arc::new(Shared::new(&config, extent, taken, cut_bytes, lock));
+        let reader = SpoolReader::new(Arc::clone(&shared), config.dir.clone(), start);
+        let writer = SpoolWriter::start(shared, disk, config, next_segment, streams)?;
         Ok((writer, reader))
     }
 }

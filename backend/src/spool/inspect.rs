@@ -16,6 +16,10 @@ pub struct Segment {
     pub has_header: bool,
     /// Its records, in their order. Those that are whole are found also after damage.
     pub records: Vec<Record>,
+    /// How many of them are numbered packets.
+    pub numbered: usize,
+    /// Streams, and the highest number of each, that were in the spool before this segment.
+    pub streams: Vec<(u64, u64)>,
     /// Octets that are of no whole record: damage, or the end that a crash cut.
     pub skipped_bytes: u64,
 }
@@ -50,6 +54,7 @@ pub fn inspect(path: &Path) -> Result<Segment, SpoolError> {
         HeaderIs::Later(found) => return Err(SpoolError::Version { path: path.to_owned(), found }),
     };
     let mut records = Vec::new();
+    let (mut streams, mut numbered) = (Vec::new(), 0);
     let mut skipped_bytes = 0;
     // A damaged header is as long as any.
     let mut rest = octets.get(HEADER_LEN as usize..).unwrap_or_default();
@@ -57,6 +62,11 @@ pub fn inspect(path: &Path) -> Result<Segment, SpoolError> {
         let taken = match segment::parse(rest) {
             Parsed::Record(record, taken) => {
                 records.push(record);
+                segment::each_number(&rest[..taken], |_, _| numbered += 1);
+                taken
+            }
+            Parsed::Streams(taken) => {
+                segment::each_number(&rest[..taken], |stream, highest| streams.push((stream, highest)));
                 taken
             }
             Parsed::Bad | Parsed::Incomplete(_) => {
@@ -66,16 +76,17 @@ pub fn inspect(path: &Path) -> Result<Segment, SpoolError> {
         };
         rest = rest.get(taken..).unwrap_or_default();
     }
-    Ok(Segment { path: path.to_owned(), bytes: octets.len() as u64, has_header, records, skipped_bytes })
+    let bytes = octets.len() as u64;
+    Ok(Segment { path: path.to_owned(), bytes, has_header, records, numbered, streams, skipped_bytes })
 }
 
 impl Record {
     /// The packet as a stream can carry it: HEP3 as it is, HEP1 and HEP2 as HEP3, with the time of receipt where they
-    /// have none. `None` where it is no HEP.
+    /// have none. Without its number, by which a backend would take it for one that it has. `None` where it is no HEP.
     #[must_use]
     pub fn for_stream(&self) -> Option<Vec<u8>> {
         let mut packet = hep::decode(&self.hep).ok()?;
-        if packet.version == hep::Version::Hep3 {
+        if packet.version == hep::Version::Hep3 && packet.sequence.take().is_none() {
             return Some(self.hep.clone());
         }
         packet.version = hep::Version::Hep3;

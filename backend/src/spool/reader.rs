@@ -133,6 +133,7 @@ impl SpoolReader {
                         records.push(record);
                         at += total;
                     }
+                    Parsed::Streams(total) => at += total,
                     Parsed::Incomplete(needed) if self.position.offset + (at + needed) as u64 <= end => {
                         wanted = wanted.max(needed);
                         break;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::segment::{self, HEADER_LEN, HeaderIs, Parsed};
 use super::shared::Extent;
+use super::streams::{Highest, MOST_STREAMS};
 use super::{Position, SpoolError};
 
 /// What was found.
@@ -16,6 +17,8 @@ pub(super) struct Recovered {
     pub(super) start: Position,
     /// Number of the next segment.
     pub(super) next_segment: u64,
+    /// The streams in it.
+    pub(super) streams: Highest,
     /// Octets that were cut off.
     pub(super) cut_bytes: u64,
     /// Locked as long as it is open.
@@ -28,19 +31,22 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
     let lock = lock(dir)?;
     let mut numbers = list(dir)?;
     let mut cut_bytes = 0;
+    let mut streams = Highest::new(MOST_STREAMS);
 
     let mut extent = Extent::default();
     let last = numbers.last().copied();
     let checkpoint_segment = checkpoint.map_or(0, |checkpoint| checkpoint.segment);
     for number in numbers.drain(..) {
         let path = segment::path(dir, number);
-        if number < checkpoint_segment {
+        // The last one stays: what it tells of streams is told by no other.
+        if number < checkpoint_segment && Some(number) != last {
             remove(&path)?;
             continue;
         }
         match open(&path, number)? {
-            Found::Segment(file, len) if Some(number) == last => {
-                let good = cut_tail(&path, file, len)?;
+            Found::Segment(mut file, len) if Some(number) == last => {
+                let good = HEADER_LEN + read(&path, &mut file, &mut streams)?;
+                cut_tail(&path, &file, good, len)?;
                 cut_bytes += len - good;
                 extent.segments.insert(number, good);
             }
@@ -54,6 +60,15 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
         }
     }
 
+    // Where nothing of the last one was durable, the one before it tells of streams.
+    let ends = extent.segments.iter().rev().filter(|(_, len)| **len > HEADER_LEN);
+    if let Some(&before) = ends.map(|(number, _)| number).next().filter(|number| Some(**number) != last) {
+        let path = segment::path(dir, before);
+        if let Found::Segment(mut file, _) = open(&path, before)? {
+            read(&path, &mut file, &mut streams)?;
+        }
+    }
+
     let end = extent.segments.last_key_value().map(|(&segment, &offset)| Position { segment, offset });
     extent.durable = end.max(checkpoint).unwrap_or_default();
     let start = checkpoint.unwrap_or_default();
@@ -63,7 +78,7 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
     }
     // Beyond the checkpoint as well: its records are known to the store, and a number must not come again.
     let next_segment = last.unwrap_or(0).max(checkpoint_segment) + 1;
-    Ok(Recovered { extent, start, next_segment, cut_bytes, lock })
+    Ok(Recovered { extent, start, next_segment, streams, cut_bytes, lock })
 }
 
 fn lock(dir: &Path) -> Result<File, SpoolError> {
@@ -109,19 +124,25 @@ fn open(path: &Path, number: u64) -> Result<Found, SpoolError> {
     }
 }
 
-/// Cuts the last segment behind its last good record, and says where that is. `file` has been read up to the first.
-fn cut_tail(path: &Path, mut file: File, len: u64) -> Result<u64, SpoolError> {
-    let good = HEADER_LEN + good_records(&mut file).map_err(SpoolError::io("read", path))?;
+/// Reads a segment's records, from the first bad one on no more, and notes what they tell of streams. Octets of the good
+/// ones. `file` has been read up to the first.
+fn read(path: &Path, file: &mut File, streams: &mut Highest) -> Result<u64, SpoolError> {
+    let note = |record: &[u8]| segment::each_number(record, |stream, number| streams.note(stream, number));
+    good_records(file, note).map_err(SpoolError::io("read", path))
+}
+
+/// Cuts the last segment behind its last good record.
+fn cut_tail(path: &Path, file: &File, good: u64, len: u64) -> Result<(), SpoolError> {
     if good < len {
         let cut = file.set_len(good).and_then(|()| file.sync_all());
         cut.map_err(SpoolError::io("cut", path))?;
         tracing::warn!(path = %path.display(), cut_bytes = len - good, "the spool's incomplete end was cut off");
     }
-    Ok(good)
+    Ok(())
 }
 
 /// Octets of the good records at the start of `octets`, which is read a piece at a time.
-fn good_records(octets: &mut impl Read) -> io::Result<u64> {
+fn good_records(octets: &mut impl Read, mut see: impl FnMut(&[u8])) -> io::Result<u64> {
     const PIECE: u64 = 1 << 20;
     let (mut buffer, mut good) = (Vec::new(), 0);
     loop {
@@ -129,7 +150,10 @@ fn good_records(octets: &mut impl Read) -> io::Result<u64> {
         let mut at = 0;
         let stopped_by = loop {
             match segment::check(&buffer[at..]) {
-                Ok(total) => at += total,
+                Ok(total) => {
+                    see(&buffer[at..at + total]);
+                    at += total;
+                }
                 Err(parsed) => break parsed,
             }
         };

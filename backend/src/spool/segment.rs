@@ -3,10 +3,24 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use hep::Sequence;
+
 use super::Record;
 
 const MAGIC: [u8; 8] = *b"SLSPOOL\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// In the octet that tells the transport: stream and number stand before the packet.
+const NUMBERED: u8 = 0x80;
+
+/// In the place of a transport: what follows is no packet, but streams and their highest numbers.
+const STREAMS: u8 = 0;
+
+/// Octets before the first of them: time, kind, and what is a peer's family and port elsewhere.
+const STREAMS_HEAD_LEN: usize = 12;
+
+/// Octets of one of them.
+const STREAM_LEN: usize = 16;
 
 /// Octets of a segment's header: where its first record begins.
 pub(super) const HEADER_LEN: u64 = 24;
@@ -33,9 +47,13 @@ pub(super) fn number(name: &str) -> Option<u64> {
 
 /// The header of a segment.
 pub(super) fn header(number: u64) -> [u8; HEADER_LEN as usize] {
+    header_of(VERSION, number)
+}
+
+fn header_of(version: u32, number: u64) -> [u8; HEADER_LEN as usize] {
     let mut header = [0; HEADER_LEN as usize];
     header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[8..12].copy_from_slice(&version.to_le_bytes());
     header[12..20].copy_from_slice(&number.to_le_bytes());
     let crc = crc32c::crc32c(&header[..20]);
     header[20..].copy_from_slice(&crc.to_le_bytes());
@@ -62,29 +80,34 @@ pub(super) fn check_header(octets: &[u8], expected: u64) -> HeaderIs {
     if *magic == MAGIC && version > VERSION {
         return HeaderIs::Later(version);
     }
-    if *found == header(expected) { HeaderIs::Good } else { HeaderIs::Bad }
+    if *found == header_of(version, expected) { HeaderIs::Good } else { HeaderIs::Bad }
 }
 
-/// The octets of a record before its packet: prefix, time, transport, peer.
+/// The octets of a record before its packet: prefix, time, transport, peer, stream and number.
 pub(super) struct Head {
-    octets: [u8; PREFIX_LEN + 28],
+    octets: [u8; PREFIX_LEN + 44],
     len: usize,
 }
 
 impl Head {
     /// For this record; its CRC is computed here, over the packet too. `None` if the record is too long.
-    pub(super) fn new(record: &Record) -> Option<Self> {
-        let mut head = Self { octets: [0; PREFIX_LEN + 28], len: PREFIX_LEN };
+    pub(super) fn new(record: &Record, sequence: Option<Sequence>) -> Option<Self> {
+        let mut head = Self { octets: [0; PREFIX_LEN + 44], len: PREFIX_LEN };
         head.put(&record.received_at_us.to_le_bytes());
         let (family, port) = match record.peer {
             SocketAddr::V4(peer) => (4, peer.port()),
             SocketAddr::V6(peer) => (6, peer.port()),
         };
-        head.put(&[record.transport.code(), family]);
+        let numbered = if sequence.is_some() { NUMBERED } else { 0 };
+        head.put(&[record.transport.code() | numbered, family]);
         head.put(&port.to_le_bytes());
         match record.peer.ip() {
             IpAddr::V4(ip) => head.put(&ip.octets()),
             IpAddr::V6(ip) => head.put(&ip.octets()),
+        }
+        if let Some(Sequence { stream, number, .. }) = sequence {
+            head.put(&stream.to_le_bytes());
+            head.put(&number.to_le_bytes());
         }
         let body_len = head.len - PREFIX_LEN + record.hep.len();
         let length = u32::try_from(body_len).ok().filter(|_| body_len <= MAX_RECORD_LEN)?.to_le_bytes();
@@ -111,6 +134,8 @@ impl Head {
 pub(super) enum Parsed {
     /// A record, and the octets it takes.
     Record(Record, usize),
+    /// Streams, and the octets that they take.
+    Streams(usize),
     /// The start of a record that takes so many octets in all.
     Incomplete(usize),
     /// No record, and no start of one.
@@ -124,8 +149,52 @@ pub(super) fn parse(octets: &[u8]) -> Parsed {
         Err(parsed) => return parsed,
     };
     match read_body(&octets[PREFIX_LEN..total]) {
-        Some(record) => Parsed::Record(record, total),
+        Some(Body::Record(record)) => Parsed::Record(record, total),
+        Some(Body::Streams) => Parsed::Streams(total),
         None => Parsed::Bad,
+    }
+}
+
+/// The records that say what is in all segments before this one: as many as the streams need, mostly one or none.
+pub(super) fn streams(streams: &[(u64, u64)], now_us: i64) -> Vec<u8> {
+    let most = (MAX_RECORD_LEN - STREAMS_HEAD_LEN) / STREAM_LEN;
+    let mut octets = Vec::new();
+    for streams in streams.chunks(most) {
+        let len = STREAMS_HEAD_LEN + streams.len() * STREAM_LEN;
+        // No longer than a record may be.
+        let length = (len as u32).to_le_bytes();
+        let mut body = Vec::with_capacity(len);
+        body.extend_from_slice(&now_us.to_le_bytes());
+        body.extend_from_slice(&[STREAMS, 0, 0, 0]);
+        for (stream, highest) in streams {
+            body.extend_from_slice(&stream.to_le_bytes());
+            body.extend_from_slice(&highest.to_le_bytes());
+        }
+        octets.extend_from_slice(&length);
+        octets.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &body).to_le_bytes());
+        octets.extend_from_slice(&body);
+    }
+    octets
+}
+
+/// Octets that [`streams`] makes of so many, at most.
+pub(super) fn streams_len(count: usize) -> u64 {
+    if count == 0 { 0 } else { (PREFIX_LEN + STREAMS_HEAD_LEN + count * STREAM_LEN) as u64 }
+}
+
+/// Gives to `note` what a record, whose CRC was found right or which was written here, says of streams: their numbers.
+pub(super) fn each_number(record: &[u8], mut note: impl FnMut(u64, u64)) {
+    let Some(body) = record.get(PREFIX_LEN..) else { return };
+    let Some(&[kind, family, ..]) = body.get(8..) else { return };
+    let numbers = match (kind, family) {
+        (STREAMS, _) => body.get(STREAMS_HEAD_LEN..),
+        (kind, 4) if kind & NUMBERED != 0 => body.get(16..16 + STREAM_LEN),
+        (kind, 6) if kind & NUMBERED != 0 => body.get(28..28 + STREAM_LEN),
+        _ => None,
+    };
+    for numbers in numbers.unwrap_or_default().as_chunks::<STREAM_LEN>().0 {
+        let [stream, number] = *numbers.as_chunks::<8>().0 else { continue };
+        note(u64::from_le_bytes(stream), u64::from_le_bytes(number));
     }
 }
 
@@ -145,20 +214,39 @@ pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed> {
     if u32::from_le_bytes(*crc) == expected { Ok(total) } else { Err(Parsed::Bad) }
 }
 
-fn read_body(body: &[u8]) -> Option<Record> {
+enum Body {
+    Record(Record),
+    Streams,
+}
+
+fn read_body(body: &[u8]) -> Option<Body> {
     let (time, rest) = body.split_first_chunk::<8>()?;
     let (&[transport, family, port0, port1], rest) = rest.split_first_chunk::<4>()?;
+    if transport == STREAMS {
+        return Some(Body::Streams);
+    }
     let (ip, hep) = match family {
         4 => rest.split_first_chunk::<4>().map(|(ip, hep)| (IpAddr::from(*ip), hep))?,
         6 => rest.split_first_chunk::<16>().map(|(ip, hep)| (IpAddr::from(*ip), hep))?,
         _ => return None,
     };
-    Some(Record {
+    let hep = if transport & NUMBERED == 0 { hep } else { hep.get(STREAM_LEN..)? };
+    Some(Body::Record(Record {
         received_at_us: i64::from_le_bytes(*time),
         peer: SocketAddr::new(ip, u16::from_le_bytes([port0, port1])),
-        transport: hep::Transport::from_code(transport)?,
+        transport: hep::Transport::from_code(transport & !NUMBERED)?,
         hep: hep.to_vec(),
-    })
+    }))
+}
+
+/// Gives every record of a group that was encoded here to `see`.
+pub(super) fn each_record(mut group: &[u8], mut see: impl FnMut(&[u8])) {
+    while let Some(length) = group.first_chunk::<4>() {
+        let total = PREFIX_LEN + u32::from_le_bytes(*length) as usize;
+        let Some((record, rest)) = group.split_at_checked(total) else { return };
+        see(record);
+        group = rest;
+    }
 }
 
 /// Octets of the whole records at the start of `group`, as many as fit into `room`, and how many records that are. The
@@ -183,7 +271,17 @@ mod tests {
     use super::*;
 
     fn encode(record: &Record) -> Vec<u8> {
-        [Head::new(record).unwrap().octets(), &record.hep].concat()
+        encode_numbered(record, None)
+    }
+
+    fn encode_numbered(record: &Record, sequence: Option<Sequence>) -> Vec<u8> {
+        [Head::new(record, sequence).unwrap().octets(), &record.hep].concat()
+    }
+
+    fn numbers(record: &[u8]) -> Vec<(u64, u64)> {
+        let mut numbers = Vec::new();
+        each_number(record, |stream, number| numbers.push((stream, number)));
+        numbers
     }
 
     fn records() -> impl Strategy<Value = Record> {
@@ -201,8 +299,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn record_read_is_the_one_written(record in records(), rest in proptest::collection::vec(any::<u8>(), 0..20)) {
-            let octets = encode(&record);
+        fn record_read_is_the_one_written(
+            record in records(),
+            numbered in any::<Option<(u64, u64)>>(),
+            rest in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let sequence = numbered.map(|(stream, number)| Sequence { stream, number, first: 1 });
+            let octets = encode_numbered(&record, sequence);
+            prop_assert_eq!(numbers(&octets), numbered.into_iter().collect::<Vec<_>>());
             let total = octets.len();
             prop_assert_eq!(parse(&[octets.clone(), rest].concat()), Parsed::Record(record, total));
             for end in 0..total {
@@ -226,7 +330,25 @@ mod tests {
         fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&octets);
             let _ = check_header(&octets, 1);
+            let _ = numbers(&octets);
         }
+    }
+
+    #[test]
+    fn streams_are_read_as_they_were_written_in_as_many_records_as_they_need() {
+        assert_eq!((streams(&[], 1).len(), streams_len(0)), (0, 0));
+        for count in [1, 3, 65_535, 65_536, 140_000] {
+            let written: Vec<_> = (0..count).map(|n| (n, n * 7)).collect();
+            let octets = streams(&written, 1);
+            let (mut rest, mut read) = (&octets[..], Vec::new());
+            while let Parsed::Streams(total) = parse(rest) {
+                read.extend(numbers(&rest[..total]));
+                rest = &rest[total..];
+            }
+            assert!(rest.is_empty());
+            assert_eq!(read, written);
+        }
+        assert_eq!(streams(&[(1, 2), (3, 4)], 1).len() as u64, streams_len(2));
     }
 
     #[test]
@@ -242,9 +364,9 @@ mod tests {
             transport: hep::Transport::Udp,
             hep: vec![0; MAX_RECORD_LEN - 16],
         };
-        assert!(Head::new(&record).is_some());
+        assert!(Head::new(&record, None).is_some());
         record.hep.push(0);
-        assert!(Head::new(&record).is_none());
+        assert!(Head::new(&record, None).is_none());
     }
 
     #[test]
@@ -252,9 +374,8 @@ mod tests {
         assert_eq!(check_header(&header(7), 7), HeaderIs::Good);
         assert_eq!(check_header(&header(7), 8), HeaderIs::Bad);
         assert_eq!(check_header(&header(7)[..23], 7), HeaderIs::Bad);
-        let mut later = header(7);
-        later[8] = 2;
-        assert_eq!(check_header(&later, 7), HeaderIs::Later(2));
+        assert_eq!(check_header(&header_of(1, 7), 7), HeaderIs::Good);
+        assert_eq!(check_header(&header_of(3, 7), 7), HeaderIs::Later(3));
     }
 
     #[test]

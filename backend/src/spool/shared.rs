@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::segment::{HEADER_LEN, Head};
-use super::{Position, Record, Refused, SpoolConfig, SpoolStats};
+use hep::{Sequence, Transport};
+use tokio::sync::watch;
+
+use super::segment::{self, HEADER_LEN, Head};
+use super::streams::{Standing, Streams};
+use super::{Position, Record, Refused, SpoolConfig, SpoolStats, Taken};
 
 /// State of an open spool.
 pub(super) struct Shared {
@@ -19,6 +23,8 @@ pub(super) struct Shared {
     pub(super) extent: Mutex<Extent>,
     /// Told when more is durable.
     pub(super) extent_changed: Condvar,
+    /// How many records are durable, counted as [`Taken::ticket`] counts.
+    pub(super) durable_records: watch::Sender<u64>,
     max_bytes: u64,
     memory_bytes: u64,
     segment_len: u64,
@@ -37,12 +43,15 @@ pub(super) struct Group {
 }
 
 /// The group that is being gathered.
-#[derive(Default)]
 pub(super) struct Pending {
     pub(super) group: Group,
     /// Octets in memory: of this group, and of the one the writer has.
     pub(super) held_bytes: u64,
     pub(super) closed: bool,
+    /// Records taken since the opening.
+    pub(super) taken: u64,
+    /// What was taken of numbered packets.
+    pub(super) streams: Streams,
 }
 
 /// Which octets on disk are durable records.
@@ -50,21 +59,28 @@ pub(super) struct Pending {
 pub(super) struct Extent {
     /// Durable length of each segment. When there is a later segment, the length is final.
     pub(super) segments: BTreeMap<u64, u64>,
-    /// The segment the writer appends to; not to be deleted.
-    pub(super) active: Option<u64>,
     /// End of what is durable.
     pub(super) durable: Position,
 }
 
 impl Shared {
-    pub(super) fn new(config: &SpoolConfig, extent: Extent, cut_bytes: u64, lock: File) -> Self {
+    pub(super) fn new(
+        config: &SpoolConfig,
+        extent: Extent,
+        streams: Streams,
+        cut_bytes: u64,
+        lock: File,
+    ) -> Self {
         let stats = SpoolStats::new(&extent, cut_bytes);
+        stats.set_streams(streams.len(), 0);
+        let pending = Pending { group: Group::default(), held_bytes: 0, closed: false, taken: 0, streams };
         Self {
             stats: Arc::new(stats),
-            pending: Mutex::default(),
+            pending: Mutex::new(pending),
             pending_changed: Condvar::new(),
             extent: Mutex::new(extent),
             extent_changed: Condvar::new(),
+            durable_records: watch::Sender::new(0),
             max_bytes: config.max_bytes,
             memory_bytes: config.memory_bytes,
             segment_len: config.segment_len(),
@@ -73,42 +89,70 @@ impl Shared {
         }
     }
 
-    /// Takes a record into memory.
-    pub(super) fn offer(&self, record: &Record) -> Result<(), Refused> {
-        let Some(head) = Head::new(record) else {
+    /// Takes a record into memory, unless it came before.
+    pub(super) fn offer(&self, record: &Record, sequence: Option<Sequence>) -> Result<Taken, Refused> {
+        let Some(head) = Head::new(record, sequence) else {
             self.stats.refused();
             return Err(Refused::Full);
         };
         let len = head.octets().len() + record.hep.len();
+        let is_datagram = record.transport == Transport::Udp;
 
         let mut pending = lock(&self.pending);
         if pending.closed {
             return Err(Refused::Closed);
         }
+        let standing = sequence.map(|sequence| pending.streams.standing(sequence, is_datagram));
+        let standing = standing.unwrap_or_default();
+        if standing == Standing::Again {
+            return Ok(Taken { ticket: pending.taken, standing });
+        }
         let held = pending.held_bytes + len as u64;
-        if held > self.memory_bytes || self.stats.disk_bytes() + held + self.headers(held) > self.max_bytes {
+        let on_disk = held + self.headers(held, pending.streams.len());
+        if held > self.memory_bytes || self.stats.disk_bytes() + on_disk > self.max_bytes {
             drop(pending);
             self.stats.refused();
             return Err(Refused::Full);
+        }
+        if let Some(sequence) = sequence {
+            self.note(&mut pending.streams, sequence);
         }
         let before = pending.group.octets.len();
         pending.group.octets.extend_from_slice(head.octets());
         pending.group.octets.extend_from_slice(&record.hep);
         pending.group.records += 1;
         pending.held_bytes = held;
+        pending.taken += 1;
+        let ticket = pending.taken;
         drop(pending);
         self.stats.offered();
         // The writer sleeps until a group begins, and then until it is due or large enough.
         if before == 0 || (before < self.sync_bytes && before + len >= self.sync_bytes) {
             self.pending_changed.notify_one();
         }
-        Ok(())
+        Ok(Taken { ticket, standing })
+    }
+
+    /// Notes a packet that is not to be in the spool: it is not missing, and need not come again.
+    pub(super) fn pass(&self, sequence: Sequence, is_datagram: bool) -> Taken {
+        let mut pending = lock(&self.pending);
+        let standing = pending.streams.standing(sequence, is_datagram);
+        self.note(&mut pending.streams, sequence);
+        Taken { ticket: pending.taken, standing }
+    }
+
+    fn note(&self, streams: &mut Streams, sequence: Sequence) {
+        let known = streams.len();
+        streams.take(sequence);
+        if streams.len() != known {
+            self.stats.set_streams(streams.len(), streams.forgotten);
+        }
     }
 
     /// Octets that the headers of new segments may take for what is held. A segment ends where the next record does not
     /// fit, so two in a row hold more than the length of one.
-    fn headers(&self, held: u64) -> u64 {
-        (2 * held / self.segment_len + 2) * HEADER_LEN
+    fn headers(&self, held: u64, streams: usize) -> u64 {
+        (2 * held / self.segment_len + 2) * (HEADER_LEN + segment::streams_len(streams))
     }
 
     /// Ends the taking of records; what was taken is still written.
@@ -122,15 +166,16 @@ impl Extent {
     /// Adds durable records at the end of a segment.
     pub(super) fn grow(&mut self, segment: u64, len: u64) {
         self.segments.insert(segment, len);
-        self.active = Some(segment);
         self.durable = Position { segment, offset: len };
     }
 
-    /// Segments that hold nothing at or behind `position` and will not grow.
+    /// Segments that hold nothing at or behind `position`. Never the last one: it may grow, and what it tells of streams is
+    /// told by no other.
     pub(super) fn before(&self, position: Position) -> Vec<u64> {
+        let newest = self.segments.last_key_value().map(|(&segment, _)| segment);
         let wholly_before = |(&segment, &len): (&u64, &u64)| {
             let last = segment == position.segment && len <= position.offset;
-            (segment < position.segment || last) && self.active != Some(segment)
+            (segment < position.segment || last) && newest != Some(segment)
         };
         let numbers = self.segments.iter().take_while(|entry| wholly_before((entry.0, entry.1)));
         numbers.map(|(&segment, _)| segment).collect()

@@ -18,6 +18,8 @@ pub struct SpoolStats {
     oldest_segment: AtomicU64,
     oldest_offset: AtomicU64,
     disk_bytes: AtomicU64,
+    streams: AtomicU64,
+    streams_forgotten: AtomicU64,
     unhealthy: AtomicBool,
 }
 
@@ -48,6 +50,10 @@ pub struct SpoolSnapshot {
     pub oldest: Position,
     /// Octets of all segments.
     pub disk_bytes: u64,
+    /// Streams of numbered packets that are known.
+    pub streams: u64,
+    /// Streams that had to be forgotten for others. What is sent again of one of them is stored again.
+    pub streams_forgotten: u64,
     /// Whether the last attempt to write succeeded.
     pub healthy: bool,
 }
@@ -78,8 +84,15 @@ impl SpoolStats {
             cut_bytes: get(&self.cut_bytes),
             oldest: Position { segment: get(&self.oldest_segment), offset: get(&self.oldest_offset) },
             disk_bytes: get(&self.disk_bytes),
+            streams: get(&self.streams),
+            streams_forgotten: get(&self.streams_forgotten),
             healthy: !self.unhealthy.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn set_streams(&self, known: usize, forgotten: u64) {
+        self.streams.store(known as u64, Ordering::Relaxed);
+        self.streams_forgotten.store(forgotten, Ordering::Relaxed);
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {

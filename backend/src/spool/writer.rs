@@ -4,10 +4,15 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hep::Sequence;
+use tokio::sync::watch;
+
 use super::disk::{Disk, SegmentFile};
-use super::segment::{self, HEADER_LEN};
+use super::segment;
 use super::shared::{Group, Shared, lock};
-use super::{Position, Record, Refused, SpoolConfig, SpoolError, SpoolStats};
+use super::streams::Highest;
+use super::{Position, Record, Refused, SpoolConfig, SpoolError, SpoolStats, Taken};
+use crate::telemetry::clock;
 
 /// First pause after a failed attempt; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -33,6 +38,7 @@ impl SpoolWriter {
         disk: impl Disk,
         config: SpoolConfig,
         next_segment: u64,
+        streams: Highest,
     ) -> Result<Self, SpoolError> {
         let dir = config.dir.clone();
         let mut writing = WriteLoop {
@@ -45,6 +51,7 @@ impl SpoolWriter {
                 dir: config.dir,
                 next: next_segment,
                 current: None,
+                streams,
             },
         };
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || writing.run());
@@ -90,7 +97,26 @@ impl SpoolHandle {
     /// # Errors
     /// When a bound is reached, or the spool is closed.
     pub fn offer(&self, record: Record) -> Result<(), Refused> {
-        self.shared.offer(&record)
+        self.take(&record, None).map(drop)
+    }
+
+    /// The same for a packet that is numbered: one that came before is not taken again.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take(&self, record: &Record, sequence: Option<Sequence>) -> Result<Taken, Refused> {
+        self.shared.offer(record, sequence)
+    }
+
+    /// Notes a numbered packet that is not to be taken, so that it is neither missing nor waited for.
+    pub fn pass(&self, sequence: Sequence, is_datagram: bool) -> Taken {
+        self.shared.pass(sequence, is_datagram)
+    }
+
+    /// How many records are synced, as it changes; counted as [`Taken::ticket`] counts.
+    #[must_use]
+    pub fn durable_records(&self) -> watch::Receiver<u64> {
+        self.shared.durable_records.subscribe()
     }
 
     /// The end of what is synced: all before it outlives a crash.
@@ -187,13 +213,17 @@ struct Segments<D> {
     /// Number of the next one.
     next: u64,
     current: Option<Current>,
+    /// What the durable records tell of streams: where a new segment begins, it is written down.
+    streams: Highest,
 }
 
 /// The segment that is appended to.
 struct Current {
     number: u64,
     file: Box<dyn SegmentFile>,
-    /// Its length, which is durable but for the header of a new one.
+    /// Octets before its first record.
+    head_len: u64,
+    /// Its length, which is durable but for what stands before the first record of a new one.
     len: u64,
 }
 
@@ -230,10 +260,12 @@ impl<D: Disk> Segments<D> {
         let (len, records) = segment::whole_records(group, room);
         let piece = &group[..len];
         if let Err(error) = current.file.append(piece).and_then(|()| current.file.sync()) {
-            lock(&shared.extent).active = None;
             self.abandon(current, shared);
             return Err(error);
         }
+        segment::each_record(piece, |record| {
+            segment::each_number(record, |stream, number| self.streams.note(stream, number));
+        });
         let octets = len as u64;
         current.len += octets;
         shared.stats.disk_grew(octets);
@@ -244,6 +276,7 @@ impl<D: Disk> Segments<D> {
         shared.stats.set_oldest(oldest);
         shared.stats.synced(records, octets);
         shared.extent_changed.notify_all();
+        shared.durable_records.send_modify(|durable| *durable += records);
         lock(&shared.pending).held_bytes -= octets;
         self.current = Some(current);
         Ok((len, records))
@@ -251,13 +284,15 @@ impl<D: Disk> Segments<D> {
 
     /// Leaves the current segment and makes the next one. Its header is synced with its first records.
     fn begin(&mut self, shared: &Shared) -> io::Result<Current> {
-        lock(&shared.extent).active = None;
         let number = self.next;
         let path = segment::path(&self.dir, number);
         let file = self.disk.create(&path)?;
-        let mut current = Current { number, file, len: HEADER_LEN };
-        shared.stats.disk_grew(HEADER_LEN);
-        if let Err(error) = current.file.append(&segment::header(number)) {
+        let head = [&segment::header(number)[..], &segment::streams(&self.streams.by_age(), clock::now_us())]
+            .concat();
+        let head_len = head.len() as u64;
+        let mut current = Current { number, file, head_len, len: head_len };
+        shared.stats.disk_grew(head_len);
+        if let Err(error) = current.file.append(&head) {
             self.abandon(current, shared);
             return Err(error);
         }
@@ -268,14 +303,14 @@ impl<D: Disk> Segments<D> {
     /// Leaves a segment after an error, without what may have been written behind its durable end. If nothing of it is
     /// durable it goes, and its number is used again; should that fail too, creating it anew empties it.
     fn abandon(&mut self, mut current: Current, shared: &Shared) {
-        if current.len > HEADER_LEN {
+        if current.len > current.head_len {
             // Failing here is no matter while we run: readers stop at the durable length. After a restart the records
             // behind it are read twice, or cut.
             let _ = current.file.cut(current.len);
         } else {
             drop(current.file);
             let _ = self.disk.remove(&segment::path(&self.dir, current.number));
-            shared.stats.disk_shrank(HEADER_LEN);
+            shared.stats.disk_shrank(current.head_len);
             self.next = current.number;
         }
     }
