@@ -275,6 +275,10 @@ fn inspect_spool(config: &Config, mut files: Vec<PathBuf>) -> Result<()> {
                 rfc3339(last.received_at_us)
             ));
         }
+        if !segment.streams.is_empty() || segment.numbered > 0 {
+            let (numbered, streams) = (segment.numbered, segment.streams.len());
+            line.push_str(&format!("  {numbered} numbered, {streams} streams before"));
+        }
         if !segment.has_header {
             line.push_str("  damaged header");
         }

@@ -1,6 +1,7 @@
 //! Takes HEP from the network and hands it to the spool. What is not HEP is refused here, and every refusal is counted
 //! by its reason; what the spool took is safe once it is synced.
 
+mod acknowledge;
 mod admission;
 pub mod content;
 pub mod http;
@@ -15,7 +16,8 @@ pub mod udp;
 pub mod unix;
 mod way;
 
-pub use admission::{Admission, Arrival, Refusal, Rules};
+pub use acknowledge::Receipt;
+pub use admission::{Admission, Arrival, Outcome, Refusal, Rules};
 pub use way::Way;
 
 /// How long a stream is held back before it is asked for again whether it may go on.

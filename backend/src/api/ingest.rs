@@ -30,6 +30,11 @@ pub struct Agent {
     pub accepted: u64,
     /// Packets that were refused, or left out by a rule, by reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Packets that it sent and that did not come, by the numbers that Siplens' own modules give them; 0 for agents that
+    /// number nothing.
+    pub lost: u64,
+    /// Packets that came again after they had been taken, and were not taken again.
+    pub repeated: u64,
     /// Its clock less ours, ms, by its freshest packet of late; null where it sends no time.
     #[schema(required)]
     pub clock_offset_ms: Option<i64>,
@@ -164,6 +169,8 @@ impl From<(u32, AgentCounts)> for Agent {
             last_seen: rfc3339(agent.counts.last_seen_us),
             accepted: agent.counts.accepted,
             refused: agent.counts.refused,
+            lost: agent.delivery.lost(),
+            repeated: agent.delivery.repeated,
             clock_offset_ms: agent.clock_offset_us.map(|us| us / 1000),
             clock_skewed: agent.clock_offset_us.is_some_and(|us| us.saturating_abs() > SKEWED_US),
         }

@@ -4,13 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use super::Way;
+use hep::Sequence;
+use tokio::sync::watch;
+
 use super::content::{ContentRules, Duplicates, Verdict};
 use super::keys::Keys;
 use super::quarantine::{Quarantine, Refused as Quarantined};
 use super::rate::RateLimit;
+use super::{Receipt, Way};
 use crate::network::Network;
-use crate::spool::{Record, Refused, SpoolHandle};
+use crate::spool::{Record, Refused, SpoolHandle, Standing, Taken};
 use crate::telemetry::tally::Counted;
 use crate::telemetry::{Metrics, clock};
 
@@ -122,6 +125,7 @@ struct Read {
     has_tenant: bool,
     /// Whose it is by its key.
     tenant: Option<Arc<str>>,
+    sequence: Option<Sequence>,
     /// What is kept in its place, where something in it was made unreadable.
     masked: Option<Vec<u8>>,
     /// What it is remembered by, where duplicates are looked for.
@@ -136,10 +140,33 @@ enum Not {
     Refused(Refusal),
 }
 
+impl Not {
+    /// Whether the packet, if it is numbered, will not be taken another time either. A datagram does not come again.
+    fn is_final(self, way: Way) -> bool {
+        match self {
+            Self::LeftOut(_) => true,
+            Self::Refused(Refusal::SpoolFull | Refusal::Closed) => way == Way::Udp,
+            // Whoever has no key has no say in what is missing.
+            Self::Refused(Refusal::Key) => false,
+            Self::Refused(_) => true,
+        }
+    }
+}
+
 impl From<Refusal> for Not {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Outcome {
+    /// Why it was not taken, if it was not. What came before, or what a rule leaves out, is as good as taken to its sender.
+    pub result: Result<(), Refusal>,
+    /// Of a numbered packet that need not come again: when that is so.
+    pub receipt: Option<Receipt>,
 }
 
 /// A packet at the door.
@@ -187,16 +214,18 @@ impl Admission {
         let allowed = self.rules().allow(peer.ip());
         if !allowed {
             let arrival = Arrival { way, peer, packet: &[] };
-            self.count(arrival, &Read::default(), Err(Refusal::Network.into()));
+            self.count(arrival, &Read::default(), Err(Refusal::Network.into()), Standing::default());
         }
         allowed
     }
 
+    /// How many records of the spool are synced.
+    pub(super) fn durable_records(&self) -> watch::Receiver<u64> {
+        self.inner.spool.durable_records()
+    }
+
     /// Offers one packet to the spool; counted either way. Never waits.
-    ///
-    /// # Errors
-    /// Why it was not taken.
-    pub fn offer(&self, arrival: Arrival<'_>) -> Result<(), Refusal> {
+    pub fn offer(&self, arrival: Arrival<'_>) -> Outcome {
         let rules = self.rules();
         let mut read = Read::default();
         let result = if !rules.allow(arrival.peer.ip()) {
@@ -212,42 +241,51 @@ impl Admission {
 
     /// Takes one packet of a stream, however long the spool is full or its peer over its rate: while it waits nothing
     /// of the stream is read, and the agent feels it. Counted either way. `stopping` ends the waiting.
-    ///
-    /// # Errors
-    /// Why it was not taken.
-    pub async fn take(&self, arrival: Arrival<'_>, stopping: impl Fn() -> bool) -> Result<(), Refusal> {
+    pub async fn take(&self, arrival: Arrival<'_>, stopping: impl Fn() -> bool) -> Outcome {
         let rules = self.rules();
         let mut read = Read::default();
-        let mut result = self.check(&rules, arrival.packet, &mut read);
-        while result.is_ok() && !stopping() && !self.in_rate(&rules, arrival.peer.ip()) {
+        let checked = self.check(&rules, arrival.packet, &mut read);
+        while checked.is_ok() && !stopping() && !self.in_rate(&rules, arrival.peer.ip()) {
             self.hold_back().await;
         }
-        if result.is_ok() {
-            loop {
-                result = self.spool(arrival, &read).map_err(Not::from);
-                if result != Err(Refusal::SpoolFull.into()) || stopping() {
-                    break;
+        let result = match checked {
+            Err(not) => Err(not),
+            Ok(()) => loop {
+                let result = self.spool(arrival, &read);
+                if !matches!(result, Err(Refusal::SpoolFull)) || stopping() {
+                    break result.map_err(Not::from);
                 }
                 self.hold_back().await;
-            }
-        }
+            },
+        };
         self.end(arrival, &read, result)
     }
 
     /// Counts, and keeps, what is not even a packet.
     pub fn refuse(&self, arrival: Arrival<'_>, refusal: Refusal) {
-        self.count(arrival, &Read::default(), Err(refusal.into()));
+        self.count(arrival, &Read::default(), Err(refusal.into()), Standing::default());
     }
 
     /// Counts a packet of which is known what became of it.
-    fn end(&self, arrival: Arrival<'_>, read: &Read, result: Result<(), Not>) -> Result<(), Refusal> {
+    fn end(&self, arrival: Arrival<'_>, read: &Read, result: Result<Taken, Not>) -> Outcome {
         if let (Err(_), Some(mark)) = (result, read.mark) {
             self.inner.seen.forget(mark);
         }
-        self.count(arrival, read, result);
-        match result {
-            Ok(()) | Err(Not::LeftOut(_)) => Ok(()),
-            Err(Not::Refused(refusal)) => Err(refusal),
+        let taken = match result {
+            Ok(taken) => Some(taken),
+            Err(not) => read.sequence.filter(|_| not.is_final(arrival.way)).map(|sequence| {
+                // Else it would look like a gap, and its sender would keep it for ever.
+                self.inner.spool.pass(sequence, arrival.way == Way::Udp)
+            }),
+        };
+        self.count(arrival, read, result.map(drop), taken.map(|taken| taken.standing).unwrap_or_default());
+        let receipt = read.sequence.zip(taken);
+        Outcome {
+            result: match result {
+                Ok(_) | Err(Not::LeftOut(_)) => Ok(()),
+                Err(Not::Refused(refusal)) => Err(refusal),
+            },
+            receipt: receipt.map(|(sequence, taken)| Receipt { sequence, ticket: taken.ticket }),
         }
     }
 
@@ -278,6 +316,7 @@ impl Admission {
                 .map(|time| i64::from(time.seconds) * 1_000_000 + i64::from(time.microseconds.min(999_999))),
             has_key: packet.auth_key.is_some(),
             has_tenant: hep::tenant(&packet).is_some(),
+            sequence: packet.sequence,
             ..Read::default()
         };
         if rules.require_key || (read.has_key && self.inner.keys.tell_tenants()) {
@@ -306,7 +345,7 @@ impl Admission {
     }
 
     /// Offers a packet that was checked. A key goes no further than this, nor does what an agent says of its tenant.
-    fn spool(&self, arrival: Arrival<'_>, read: &Read) -> Result<(), Refusal> {
+    fn spool(&self, arrival: Arrival<'_>, read: &Read) -> Result<Taken, Refusal> {
         let Arrival { way, peer, packet } = arrival;
         let mut hep = read.masked.as_deref().unwrap_or(packet).to_vec();
         if read.has_key {
@@ -319,25 +358,32 @@ impl Admission {
             hep::append_tenant(&mut hep, tenant.as_bytes()).map_err(|_| Refusal::Size)?;
         }
         let record = Record { received_at_us: clock::now_us(), peer, transport: way.recorded(), hep };
-        self.inner.spool.offer(record).map_err(|refused| match refused {
+        self.inner.spool.take(&record, read.sequence).map_err(|refused| match refused {
             Refused::Closed => Refusal::Closed,
             Refused::Full => Refusal::SpoolFull,
         })
     }
 
     /// Counts a packet by what became of it, says a refusal once for each peer and reason, and keeps garbage.
-    fn count(&self, arrival: Arrival<'_>, read: &Read, result: Result<(), Not>) {
+    fn count(&self, arrival: Arrival<'_>, read: &Read, result: Result<(), Not>, standing: Standing) {
         let Arrival { way, peer, packet } = arrival;
         let Inner { metrics, quarantine, .. } = &*self.inner;
         let reason = result.map_err(|not| match not {
             Not::LeftOut(why) => why,
             Not::Refused(refusal) => refusal.as_str(),
         });
-        metrics.ingested(way.as_str(), reason.err().unwrap_or("accepted"), packet.len());
+        let taken = if standing == Standing::Again { "repeated" } else { "accepted" };
+        metrics.ingested(way.as_str(), reason.err().unwrap_or(taken), packet.len());
         let received_at_us = clock::now_us();
         let Read { agent_id, captured_at_us, .. } = *read;
-        let first =
-            metrics.tally.count(&Counted { peer, received_at_us, agent_id, captured_at_us, result: reason });
+        let first = metrics.tally.count(&Counted {
+            peer,
+            received_at_us,
+            agent_id,
+            captured_at_us,
+            result: reason,
+            standing,
+        });
         let Err(Not::Refused(refusal)) = result else { return };
         if first {
             tracing::warn!(%peer, agent.id = agent_id, reason = refusal.as_str(), "hep is refused; further refusals of this peer are counted only");

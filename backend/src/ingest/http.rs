@@ -150,7 +150,7 @@ impl Door {
         while let Ok(Frame::Complete(length)) = framing::frame(rest) {
             let (packet, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = after;
-            match self.admission.take(origin.packet(packet), || self.stop.is_cancelled()).await {
+            match self.admission.take(origin.packet(packet), || self.stop.is_cancelled()).await.result {
                 Ok(()) => taken.accepted += 1,
                 Err(refusal) => *taken.refused.entry(refusal.as_str()).or_default() += 1,
             }

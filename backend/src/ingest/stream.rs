@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use hep::framing::{self, Frame};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::{Admission, Arrival, Refusal, Way};
+use super::acknowledge::Answers;
+use super::{Admission, Arrival, Outcome, Refusal, Way};
 
 const READ_BYTES: usize = 64 * 1024;
 
@@ -35,17 +36,21 @@ impl Origin {
 }
 
 /// Takes all packets of a stream until it ends, or, between two packets, until stopped. It is given up after nothing
-/// came for `idle`, if that is set, and in the middle of a packet after 30 s.
+/// came for `idle`, if that is set, and in the middle of a packet after 30 s. Who numbers the packets is told which are
+/// safe.
 ///
 /// # Errors
 /// When the stream breaks, is not HEP, or its agent may not send.
 pub async fn receive(
-    mut stream: impl AsyncRead + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     idle: Option<Duration>,
     admission: &Admission,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    let (mut stream, writer) = tokio::io::split(stream);
+    let mut answers = Answers::new(writer, admission.durable_records(), admission.metrics());
+    let mut is_first = true;
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     loop {
         buffer.reserve(READ_BYTES);
@@ -62,9 +67,14 @@ pub async fn receive(
                 None => read.await,
             }
         };
+        // A stream that always has more to read is answered, too.
+        answers.now().await;
         let octets = tokio::select! {
-            octets = read => octets?,
-            () = stop.cancelled() => return Ok(()),
+            octets = answers.during(read) => octets?,
+            () = stop.cancelled() => {
+                answers.finish().await;
+                return Ok(());
+            }
         };
         if octets == 0 {
             if !buffer.is_empty() {
@@ -77,9 +87,26 @@ pub async fn receive(
             match framing::frame(&buffer) {
                 Ok(Frame::Complete(length)) => {
                     let packet = origin.packet(buffer.get(..length).unwrap_or_default());
-                    let taken = admission.take(packet, || stop.is_cancelled()).await;
-                    if taken == Err(Refusal::Key) {
+                    // At once, so that its sender knows also while the spool is full.
+                    if std::mem::take(&mut is_first)
+                        && let Some(sequence) =
+                            hep::decode(packet.packet).ok().and_then(|packet| packet.sequence)
+                    {
+                        answers.begin(sequence.stream);
+                    }
+                    let take = admission.take(packet, || stop.is_cancelled());
+                    let Outcome { result, receipt } = answers.during(take).await;
+                    if result == Err(Refusal::Key) {
                         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "its key opens nothing"));
+                    }
+                    if let Some(receipt) = receipt {
+                        answers.note(receipt);
+                    }
+                    let stopped = matches!(result, Err(Refusal::SpoolFull | Refusal::Closed));
+                    if stopped && answers.are_wanted() {
+                        // It will be sent again. A later one must not be taken before it.
+                        answers.finish().await;
+                        return Ok(());
                     }
                     buffer.advance(length.min(buffer.len()));
                 }

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub tls_failed: Counter,
     /// How often a HEP stream was held back: the spool was full, or its peer over its rate.
     pub tcp_held_back: Counter,
+    /// Answers to senders that number their packets.
+    pub acknowledgements: Counter,
     kernel_drops: Gauge,
     /// Records of the spool that could not be read.
     pub undecodable: Counter,
@@ -88,6 +90,8 @@ struct SpoolGauges {
     refused: Gauge,
     bad_records: Gauge,
     cut_bytes: Gauge,
+    streams: Gauge,
+    streams_forgotten: Gauge,
     healthy: Gauge,
 }
 
@@ -103,6 +107,7 @@ impl Default for Metrics {
             tcp_refused: Counter::default(),
             tls_failed: Counter::default(),
             tcp_held_back: Counter::default(),
+            acknowledgements: Counter::default(),
             kernel_drops: Gauge::default(),
             undecodable: Counter::default(),
             duplicates: Counter::default(),
@@ -150,6 +155,11 @@ impl Metrics {
             self.tcp_held_back.clone(),
         );
         registry.register(
+            "ingest_acknowledgements",
+            "answers that tell senders how far their packets are safe",
+            self.acknowledgements.clone(),
+        );
+        registry.register(
             "ingest_udp_kernel_drops",
             "datagrams that the kernel dropped because the receive buffer was full",
             self.kernel_drops.clone(),
@@ -188,6 +198,12 @@ impl Metrics {
         );
         registry.register("spool_bad_records_total", "damaged records met", spool.bad_records.clone());
         registry.register("spool_cut_bytes_total", "octets cut off in recovery", spool.cut_bytes.clone());
+        registry.register("spool_streams", "streams of numbered packets known", spool.streams.clone());
+        registry.register(
+            "spool_streams_forgotten_total",
+            "streams of numbered packets that had to be forgotten for others",
+            spool.streams_forgotten.clone(),
+        );
         registry.register("spool_disk_bytes", "octets on disk", spool.disk_bytes.clone());
         registry.register("spool_healthy", "1 while the spool can write", spool.healthy.clone());
     }
@@ -268,6 +284,8 @@ impl Metrics {
         gauge(&self.spool.refused, spool.refused);
         gauge(&self.spool.bad_records, spool.bad_records);
         gauge(&self.spool.cut_bytes, spool.cut_bytes);
+        gauge(&self.spool.streams, spool.streams);
+        gauge(&self.spool.streams_forgotten, spool.streams_forgotten);
         gauge(&self.spool.healthy, u64::from(spool.healthy));
         gauge(&self.kernel_drops, kernel::udp_drops(hep_port).unwrap_or(0));
         let mut text = String::new();

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use crate::network::peer;
+use crate::spool::Standing;
 
 /// Peers, and agents, that have an entry of their own. Further ones are counted together.
 const MOST_ENTRIES: usize = 1024;
@@ -36,11 +37,40 @@ pub struct Counts {
 pub struct AgentCounts {
     /// What became of its packets.
     pub counts: Counts,
+    /// What its packets' numbers tell.
+    pub delivery: Delivery,
     /// Who sent the last one.
     pub peer: SocketAddr,
     /// Its clock less ours, µs, as told by the freshest packet of the last minute or two. What an agent kept for a
     /// while looks like a slow clock until something fresh comes. `None` before the first time was sent.
     pub clock_offset_us: Option<i64>,
+}
+
+/// What the numbers of an agent's packets tell, where it numbers them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Delivery {
+    /// Packets that had not come when a later one did.
+    pub missing: u64,
+    /// Of these, those that came after all.
+    pub late: u64,
+    /// Packets that came again, and were not taken again.
+    pub repeated: u64,
+}
+
+impl Delivery {
+    /// Packets that are lost, as far as is known.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.missing.saturating_sub(self.late)
+    }
+
+    fn note(&mut self, standing: Standing) {
+        match standing {
+            Standing::New { missing } => self.missing += missing,
+            Standing::Late => self.late += 1,
+            Standing::Again => self.repeated += 1,
+        }
+    }
 }
 
 /// What is known of a packet when it is counted.
@@ -56,6 +86,8 @@ pub struct Counted {
     pub captured_at_us: Option<i64>,
     /// What became of it: taken, or refused for this reason.
     pub result: Result<(), &'static str>,
+    /// How its number stands to those that came before.
+    pub standing: Standing,
 }
 
 /// The tables.
@@ -79,6 +111,7 @@ struct Table<K, V> {
 #[derive(Debug)]
 struct Agent {
     counts: Counts,
+    delivery: Delivery,
     peer: SocketAddr,
     clock: Clock,
 }
@@ -97,10 +130,16 @@ impl Tally {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { peers, agents } = &mut *inner;
         if let Some(agent_id) = counted.agent_id {
-            let new = || Agent { counts: Counts::default(), peer: counted.peer, clock: Clock::default() };
+            let new = || Agent {
+                counts: Counts::default(),
+                delivery: Delivery::default(),
+                peer: counted.peer,
+                clock: Clock::default(),
+            };
             match agents.entry(agent_id, counted.result.is_ok(), new, |agent| agent.counts.accepted) {
                 Some(agent) => {
                     agent.counts.count(counted);
+                    agent.delivery.note(counted.standing);
                     agent.peer = counted.peer;
                     if let Some(captured_at_us) = counted.captured_at_us.filter(|_| counted.result.is_ok()) {
                         agent.clock.note(counted.received_at_us, captured_at_us);
@@ -130,6 +169,7 @@ impl Tally {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = |agent: &Agent| AgentCounts {
             counts: agent.counts.clone(),
+            delivery: agent.delivery,
             peer: agent.peer,
             clock_offset_us: agent.clock.now.max(agent.clock.before),
         };
@@ -167,6 +207,7 @@ impl Counts {
     fn count(&mut self, counted: &Counted) -> bool {
         self.last_seen_us = counted.received_at_us;
         match counted.result {
+            Ok(()) if counted.standing == Standing::Again => false,
             Ok(()) => {
                 self.accepted += 1;
                 false
@@ -230,6 +271,25 @@ impl Collector for Exported {
             let mut metric = family.encode_family(&labels)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&agent.counts.accepted, None)?;
         }
+        let told: [(_, _, fn(&Delivery) -> u64); 3] = [
+            ("ingest_agent_missing", "HEP packets that had not come when a later one did", |told| {
+                told.missing
+            }),
+            ("ingest_agent_late", "HEP packets that came after a later one; less of missing, lost", |told| {
+                told.late
+            }),
+            ("ingest_agent_repeated", "HEP packets that came again and were not taken again", |told| {
+                told.repeated
+            }),
+        ];
+        for (name, help, count) in told {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (agent_id, agent) in &agents {
+                let labels = AgentLabels { agent_id: *agent_id };
+                let mut metric = family.encode_family(&labels)?;
+                metric.encode_counter::<NoLabelSet, _, u64>(&count(&agent.delivery), None)?;
+            }
+        }
         let (name, help) = ("agent_clock_offset_microseconds", "an agent's clock less ours");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (agent_id, agent) in &agents {
@@ -268,6 +328,7 @@ mod tests {
             agent_id: Some(agent_id),
             captured_at_us: Some(at_us),
             result,
+            standing: Standing::default(),
         }
     }
 
@@ -286,6 +347,19 @@ mod tests {
         let (agents, _) = tally.agents();
         assert_eq!(agents[&7].counts.refused, BTreeMap::from([("key", 2)]));
         assert_eq!(agents[&8].counts.refused, BTreeMap::from([("rate", 1)]));
+    }
+
+    #[test]
+    fn what_an_agents_numbers_tell_is_summed_and_what_came_again_is_not_taken() {
+        let tally = Tally::default();
+        let standings =
+            [Standing::New { missing: 5 }, Standing::Late, Standing::Again, Standing::New { missing: 0 }];
+        for standing in standings {
+            tally.count(&Counted { standing, ..counted("192.0.2.1:1", 7, 1, Ok(())) });
+        }
+        let agent = &tally.agents().0[&7];
+        assert_eq!(agent.delivery, Delivery { missing: 5, late: 1, repeated: 1 });
+        assert_eq!((agent.delivery.lost(), agent.counts.accepted), (4, 3));
     }
 
     #[test]

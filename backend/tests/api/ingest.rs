@@ -3,6 +3,7 @@
 use serde_json::json;
 use siplens_backend::ingest::quarantine::Refused;
 use siplens_backend::ingest::{Refusal, Way};
+use siplens_backend::spool::Standing;
 use siplens_backend::telemetry::tally::Counted;
 
 use crate::stage::{START_US, Stage};
@@ -20,17 +21,24 @@ async fn agents_and_peers_are_listed_with_refusals_and_clocks() {
         agent_id: Some(2001),
         captured_at_us: Some(START_US + 7_500_000),
         result: Ok(()),
+        standing: Standing::New { missing: 3 },
     };
     stage.tally.count(&counted);
-    stage.tally.count(&Counted { agent_id: Some(2002), captured_at_us: Some(START_US - 3000), ..counted });
+    stage.tally.count(&Counted { standing: Standing::Again, ..counted });
+    let none_missing = Counted { standing: Standing::default(), ..counted };
+    stage.tally.count(&Counted {
+        agent_id: Some(2002),
+        captured_at_us: Some(START_US - 3000),
+        ..none_missing
+    });
     stage.tally.count(&Counted { result: Err("key"), agent_id: None, ..counted });
     assert_eq!(
         stage.get("/api/v1/agents").await.json()["items"],
         json!([
             {"agent_id": 2001, "peer": "192.0.2.9:4000", "last_seen": "2026-11-21T10:00:00.000000Z", "accepted": 1,
-             "refused": {}, "clock_offset_ms": 7500, "clock_skewed": true},
+             "refused": {}, "lost": 3, "repeated": 1, "clock_offset_ms": 7500, "clock_skewed": true},
             {"agent_id": 2002, "peer": "192.0.2.9:4000", "last_seen": "2026-11-21T10:00:00.000000Z", "accepted": 1,
-             "refused": {}, "clock_offset_ms": -3, "clock_skewed": false},
+             "refused": {}, "lost": 0, "repeated": 0, "clock_offset_ms": -3, "clock_skewed": false},
         ])
     );
     assert_eq!(

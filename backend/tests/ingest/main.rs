@@ -1,6 +1,7 @@
 //! From the socket to the search: what is sent as HEP is found, what is not HEP is counted, and a store that is away costs nothing.
 
 mod admission;
+mod numbered;
 mod pipeline;
 mod rules;
 mod tenants;
