@@ -432,10 +432,11 @@ fn what_was_taken_is_known_after_every_restart_also_when_the_store_has_all_of_it
             assert_eq!(take(&handle, number).standing, Standing::Again, "{number} in run {run}");
         }
         // Some runs take nothing, and some no more than a segment has room for.
-        for number in next..next + [40, 0, 3, 0, 0, 40][run] {
+        let until = next + [40, 0, 3, 0, 0, 40][run];
+        for number in next..until {
             assert_eq!(take(&handle, number).standing, Standing::New { missing: 0 }, "{number} in run {run}");
-            next = number + 1;
         }
+        next = until;
         handle.offer(record(0)).unwrap();
         wait_until("sync", || handle.durable_records().borrow().to_owned() == stats_taken(&handle));
         let (mut read, mut end) = (0, checkpoint.unwrap_or_default());

@@ -245,6 +245,9 @@ struct AgentLabels {
     agent_id: u32,
 }
 
+/// Reads one number of them.
+type Count = fn(&Delivery) -> u64;
+
 impl Collector for Exported {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (peers, other_peers) = self.0.peers();
@@ -271,7 +274,7 @@ impl Collector for Exported {
             let mut metric = family.encode_family(&labels)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&agent.counts.accepted, None)?;
         }
-        let told: [(_, _, fn(&Delivery) -> u64); 3] = [
+        let told: [(&str, &str, Count); 3] = [
             ("ingest_agent_missing", "HEP packets that had not come when a later one did", |told| {
                 told.missing
             }),

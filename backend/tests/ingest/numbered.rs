@@ -1,12 +1,11 @@
 //! Packets that their sender numbers: acknowledged once they are safe, taken once, and counted where they are missing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hep::{Acknowledged, Sequence};
 use siplens_backend::store::Store;
-use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::telemetry::tally::Delivery;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -181,8 +180,7 @@ async fn what_is_refused_for_good_is_acknowledged_and_missing_to_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_spool_is_full_answers_go_on_and_nothing_is_taken_out_of_its_order() {
     let dir = tempfile::tempdir().expect("a folder");
-    let store = SqliteStore::open(&dir.path().join("store"), "ingest").await.expect("a store");
-    let away = Arc::new(Flaky { store, failures: AtomicU32::new(u32::MAX) });
+    let away = Flaky::new(sqlite(dir.path()).await, u32::MAX, 0);
     let pipeline = Pipeline::start(dir.path(), Arc::clone(&away) as Arc<dyn Store>, 64 << 10).await;
     let stream = TcpStream::connect(pipeline.tcp).await.expect("connected");
     let (mut answers, mut sending) = stream.into_split();

@@ -8,7 +8,7 @@ import { Dialog } from '../../shared/ui/Dialog';
 import { Icon } from '../../shared/ui/Icon';
 import { Empty, Failed, Loading } from '../../shared/ui/States';
 import { fetchAgents, fetchPeers, fetchQuarantine } from '../api';
-import { clockWords, refusedWords } from './words';
+import { clockWords, refusedWords, repeatedWords } from './words';
 
 import '../../shared/message/message.css';
 import './agents.css';
@@ -97,6 +97,9 @@ function AgentGrid(props: { agents: Agents }): JSX.Element {
           <th scope="col" class="col-last">Last packet</th>
           <th scope="col" class="col-clock">Clock</th>
           <th scope="col" class="col-taken right">Taken</th>
+          <th scope="col" class="col-taken right" title="Packets that it sent and that did not come. Only Siplens' own modules number their packets.">
+            Lost
+          </th>
           <th scope="col">Refused</th>
         </tr>
       </thead>
@@ -115,6 +118,11 @@ function AgentGrid(props: { agents: Agents }): JSX.Element {
                 </span>
               </td>
               <td class="cell-number" data-name="Taken">{count(agent.accepted)}</td>
+              <td class="cell-number" data-name="Lost" title={repeatedWords(agent.repeated)}>
+                <Show when={agent.lost > 0} fallback="0">
+                  <span class="pill" data-tone="bad">{count(agent.lost)}</span>
+                </Show>
+              </td>
               <td data-name="Refused" title={refusedWords(agent.refused)}>{refusedWords(agent.refused)}</td>
             </tr>
           )}

@@ -12,3 +12,8 @@ export function refusedWords(refused: Record<string, number>): string {
   const reasons = Object.entries(refused).sort(([, a], [, b]) => b - a);
   return reasons.map(([reason, packets]) => `${count(packets)} ${reason}`).join(', ') || '–';
 }
+
+/** `12 came again and were not taken again`; nothing for none. */
+export function repeatedWords(repeated: number): string {
+  return repeated > 0 ? `${count(repeated)} came again and were not taken again` : '';
+}

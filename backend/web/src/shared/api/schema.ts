@@ -323,12 +323,23 @@ export interface components {
             clock_skewed: boolean;
             /** @description Its last packet. */
             last_seen: string;
+            /**
+             * Format: int64
+             * @description Packets that it sent and that did not come, by the numbers that Siplens' own modules give them; 0 for agents that
+             *     number nothing.
+             */
+            lost: number;
             /** @description Who sent its last packet, address:port. */
             peer: string;
             /** @description Packets that were refused, or left out by a rule, by reason. */
             refused: {
                 [key: string]: number;
             };
+            /**
+             * Format: int64
+             * @description Packets that came again after they had been taken, and were not taken again.
+             */
+            repeated: number;
         };
         /** @description All agents. */
         Agents: {
