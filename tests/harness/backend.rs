@@ -60,7 +60,11 @@ impl Backend {
 
     /// Starts it as `setup` says.
     pub fn start_with(setup: BackendSetup) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("siplens-backend-").tempdir()?;
+        Self::start_in(tempfile::Builder::new().prefix("siplens-backend-").tempdir()?, setup)
+    }
+
+    /// The same in a folder that was prepared: its data are below `data` there.
+    pub fn start_in(dir: TempDir, setup: BackendSetup) -> Result<Self> {
         if let Some(text) = &setup.config {
             std::fs::write(dir.path().join("siplens.toml"), text)?;
         }
@@ -108,6 +112,11 @@ impl Backend {
     /// Where its configuration file is.
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("siplens.toml")
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// The operator's listener.

@@ -1,10 +1,11 @@
 //! A PostgreSQL server of the case's own, in a temporary directory, reached by a Unix socket.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::paths;
@@ -15,31 +16,63 @@ const READY: Duration = Duration::from_secs(60);
 /// A running server with one empty database.
 pub struct Postgres {
     url: String,
-    _process: Process,
-    _dir: TempDir,
+    process: Process,
+    dir: TempDir,
 }
 
 impl Postgres {
     /// Starts one with `scripts/postgres`, which also knows what to do as root.
     pub fn start() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("siplens-postgres-").tempdir()?;
-        let mut command = Command::new(paths::repository().join("scripts/postgres"));
-        command.arg(dir.path());
-        let log = dir.path().join("postgres.log");
-        let mut process = Process::start("postgres", command, &log, true)?;
-
-        let mut url = String::new();
-        BufReader::new(process.take_stdout().context("no standard output")?).read_line(&mut url)?;
-        if url.is_empty() {
-            bail!("no server\n{}", process.log_tail());
-        }
-        let socket = dir.path().join(".s.PGSQL.5432");
-        process.wait_ready(READY, || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
-        Ok(Self { url: url.trim().to_owned(), _process: process, _dir: dir })
+        let (url, process) = serve(dir.path())?;
+        Ok(Self { url, process, dir })
     }
 
     /// The address of its database.
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Its processes stand still: connections stay open, nothing is answered.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.freeze()
+    }
+
+    /// They go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.thaw()
+    }
+
+    /// Stops it at once, as a crash does: connections are cut, and who connects is refused.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.quit()
+    }
+
+    /// Starts it again on the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = serve(self.dir.path())?.1;
+        Ok(())
+    }
+
+    /// Runs SQL with `psql`; what it prints.
+    pub fn run(&self, sql: &str) -> Result<String> {
+        let output =
+            Command::new("psql").args(["-At", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+}
+
+fn serve(dir: &Path) -> Result<(String, Process)> {
+    let mut command = Command::new(paths::repository().join("scripts/postgres"));
+    command.arg(dir);
+    let mut process = Process::start("postgres", command, &dir.join("postgres.log"), true)?;
+    let mut url = String::new();
+    BufReader::new(process.take_stdout().context("no standard output")?).read_line(&mut url)?;
+    if url.is_empty() {
+        bail!("no server\n{}", process.log_tail());
+    }
+    let socket = dir.join(".s.PGSQL.5432");
+    process.wait_ready(READY, || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
+    Ok((url.trim().to_owned(), process))
 }

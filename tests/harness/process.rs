@@ -82,6 +82,12 @@ impl Process {
         self.wait_exit(GRACE)
     }
 
+    /// SIGQUIT: PostgreSQL's children and all end at once, and leave what a crash leaves.
+    pub fn quit(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::QUIT)?;
+        self.wait_exit(GRACE).map(drop)
+    }
+
     /// SIGKILL, and nothing else: no chance to write anything.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -106,6 +112,24 @@ impl Process {
     /// SIGHUP.
     pub fn hang_up(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    }
+
+    /// Stops it and its children where they are, as a machine that hangs.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal_all(Signal::STOP)
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal_all(Signal::CONT)
+    }
+
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)?;
+        for pid in self.children() {
+            kill_process(pid, signal)?;
+        }
+        Ok(())
     }
 
     /// Its children and theirs: a proxy's workers, which would stay behind if only the parent were killed.
