@@ -1,6 +1,7 @@
 //! Settings: `default.toml` holds every key with its meaning and default, a file changes some, flags and environment
 //! override the file.
 
+mod clickhouse;
 mod ingest;
 mod keeping;
 mod ranges;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+pub use clickhouse::Clickhouse;
 pub use ingest::Ingest;
 pub use keeping::{Retention, TenantSettings};
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub customer: Customer,
     /// Which store.
     pub database: Database,
+    /// Where messages are instead, when one machine is outgrown.
+    pub clickhouse: Clickhouse,
     /// What is kept, and for how long.
     pub retention: Retention,
     /// Who shares the backend.

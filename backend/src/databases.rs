@@ -1,6 +1,7 @@
-//! Opens what the configuration names: files under the data folder, or PostgreSQL.
+//! Opens what the configuration names: files under the data folder, PostgreSQL, or ClickHouse beside one of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgPool;
@@ -8,6 +9,8 @@ use sqlx::PgPool;
 use crate::accounts::{self, Accounts};
 use crate::config::{Config, Database};
 use crate::store::Store;
+use crate::store::clickhouse::ClickhouseStore;
+use crate::store::clickhouse::http::{self, Access};
 use crate::store::postgres::{PostgresStore, connection};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
@@ -32,11 +35,31 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
 /// When the database cannot be opened.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     // No spool has this name, so no checkpoint is taken for another's.
+    if config.clickhouse.is_used() {
+        return clickhouse(config, "").await;
+    }
     if config.database.url.is_empty() {
         return Ok(Arc::new(sqlite(config, "").await?));
     }
     let pool = pool(&config.database.url, "database.url", config.database.connections)?;
     Ok(Arc::new(PostgresStore::open(pool, "").await.context("database.url")?))
+}
+
+/// The store of messages on ClickHouse servers, and for the spool of this name, if it has one.
+async fn clickhouse(config: &Config, spool: &str) -> Result<Arc<dyn Store>> {
+    let settings = &config.clickhouse;
+    let authorities = Some(settings.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let access = Access {
+        // Never in the configuration, which is printed and copied.
+        password: std::env::var("SIPLENS_CLICKHOUSE_PASSWORD").unwrap_or_default(),
+        timeout: Duration::from_secs(settings.timeout_seconds),
+        insert_quorum: settings.insert_quorum,
+        tls: http::tls(authorities).map_err(anyhow::Error::msg).context("clickhouse.tls_ca")?,
+    };
+    let spool = if spool.is_empty() { None } else { Some(data_dir(config)?.join("spool")) };
+    let (servers, layout) = (settings.servers(), settings.layout());
+    let store = ClickhouseStore::open(servers, &access, &layout, spool.as_deref()).await;
+    Ok(Arc::new(store.context("clickhouse.shards")?))
 }
 
 /// The store of messages, for what comes from the spool of this name, and users, tokens and links.
@@ -48,6 +71,9 @@ pub async fn open(
     spool: &str,
     metrics: &Metrics,
 ) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
+    if config.clickhouse.is_used() {
+        return Ok((clickhouse(config, spool).await?, accounts(config).await?));
+    }
     let Database { url, read_url, connections } = &config.database;
     if url.is_empty() {
         return Ok((Arc::new(sqlite(config, spool).await?), accounts(config).await?));

@@ -6,6 +6,7 @@
 //! first message first. What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
 
 pub mod class;
+pub mod clickhouse;
 #[cfg(test)]
 mod contract;
 pub mod dictionary;

@@ -29,6 +29,9 @@ impl Config {
             ("ingest.duplicate_milliseconds", u64::from(self.ingest.duplicate_milliseconds), 0, 60_000),
             ("customer.link_max_seconds", self.customer.link_max_seconds, 60, 10 * 366 * 86_400),
             ("database.connections", u64::from(self.database.connections), 2, 1000),
+            ("clickhouse.timeout_seconds", self.clickhouse.timeout_seconds, 1, 600),
+            ("clickhouse.cold_days", u64::from(self.clickhouse.cold_days), 0, 36_500),
+            ("clickhouse.insert_quorum", u64::from(self.clickhouse.insert_quorum), 0, 16),
             ("memory.budget_bytes", self.memory.budget_bytes, memory::LEAST_BYTES, 1 << 40),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
@@ -117,6 +120,7 @@ impl Config {
             ["text", "json"].contains(&self.log.format.as_str()),
             format!("log.format: expected text or json, found {:?}", self.log.format),
         );
+        mistakes.extend(self.clickhouse.mistakes());
         mistakes
     }
 }

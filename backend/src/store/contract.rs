@@ -1,8 +1,10 @@
-//! What both stores must do. Each case is written once and run on each store: on SQLite always, on PostgreSQL where
-//! `SIPLENS_TEST_POSTGRES_URL` names a server that it may make databases on.
+//! What all stores must do. Each case is written once and run on each store: on SQLite always, on PostgreSQL where
+//! `SIPLENS_TEST_POSTGRES_URL` names a server that it may make databases on, and so on two ClickHouses, an old and a new one.
 
+mod clickhouse;
 mod dictionaries;
 mod events;
+mod gate;
 mod retention;
 
 use std::io::Write;
@@ -22,6 +24,9 @@ use crate::search::filter::{AddressFilter, Filter, HeaderFilter, Octets, StatusF
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
 use crate::search::{Page, Search, Window};
 use crate::spool::Position;
+use crate::store::clickhouse::ClickhouseStore;
+use crate::store::clickhouse::http::{self, Access, ServerUrl};
+use crate::store::clickhouse::schema::Layout;
 use dictionaries::{
     slices_are_read_by_the_dictionaries_they_were_made_with,
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
@@ -33,6 +38,8 @@ use events::{
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const START_US: i64 = 1_767_225_600_000_000;
+
+static NEXT_DATABASE: AtomicU32 = AtomicU32::new(0);
 
 struct Fresh {
     store: Arc<dyn Store>,
@@ -56,8 +63,7 @@ pub(super) async fn database() -> Option<PgPool> {
         );
         return None;
     };
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("contract_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("contract_{}_{}", std::process::id(), NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
     let server = connection::options(&url).expect("a PostgreSQL URL");
     let create = sqlx::AssertSqlSafe(format!("create database {name}"));
     let mut connection = sqlx::PgConnection::connect_with(&server).await.expect("the PostgreSQL server");
@@ -85,6 +91,42 @@ async fn postgres(database: Option<PgPool>) -> Option<Fresh> {
     Some(Fresh { store: Arc::new(store), _files: None })
 }
 
+/// Which ClickHouse is asked for, by the variable that says where one is.
+const CLICKHOUSE: &str = "SIPLENS_TEST_CLICKHOUSE_URL";
+const CLICKHOUSE_CURRENT: &str = "SIPLENS_TEST_CLICKHOUSE_CURRENT_URL";
+
+/// A store of two shards, each a database of its own on one server.
+async fn on_clickhouse_of(variable: &str) -> Option<Fresh> {
+    let files = tempfile::tempdir().expect("a temporary folder");
+    let store = clickhouse_in(&new_databases(variable)?, files.path()).await;
+    Some(Fresh { store: Arc::new(store), _files: Some(files) })
+}
+
+/// The URLs of two databases that are not there yet.
+fn new_databases(variable: &str) -> Option<[String; 2]> {
+    let Ok(url) = std::env::var(variable) else {
+        let _seen = writeln!(std::io::stderr(), "SKIPPED: contract on ClickHouse: {variable} is not set");
+        return None;
+    };
+    let server = url.rsplit_once('/').expect("a URL with a database").0;
+    let (process, number) = (std::process::id(), NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+    Some([1, 2].map(|shard| format!("{server}/contract_{process}_{number}_{shard}")))
+}
+
+async fn clickhouse_in(shards: &[String], spool: &std::path::Path) -> ClickhouseStore {
+    let shards = shards.iter().map(|url| vec![ServerUrl::parse(url).expect("a URL")]).collect();
+    ClickhouseStore::open(shards, &access(), &Layout::default(), Some(spool)).await.expect("a store")
+}
+
+fn access() -> Access {
+    Access {
+        password: String::new(),
+        timeout: std::time::Duration::from_secs(30),
+        insert_quorum: 0,
+        tls: http::tls(None).expect("TLS"),
+    }
+}
+
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         mod on_sqlite {
@@ -105,6 +147,22 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $case() {
                 if let Some(subject) = super::postgres(super::database_behind_pgbouncer().await).await {
+                    super::$case(&subject.store).await;
+                }
+            })*
+        }
+        mod on_clickhouse {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(subject) = super::on_clickhouse_of(super::CLICKHOUSE).await {
+                    super::$case(&subject.store).await;
+                }
+            })*
+        }
+        mod on_the_current_clickhouse {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(subject) = super::on_clickhouse_of(super::CLICKHOUSE_CURRENT).await {
                     super::$case(&subject.store).await;
                 }
             })*

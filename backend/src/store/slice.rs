@@ -47,6 +47,9 @@ pub struct Slice {
     pub count: u32,
     /// Its keys, in order, each once.
     pub keys: Vec<Key>,
+    /// What the slices of a call share, so that a store of several parts keeps them together: the key of its Call-ID,
+    /// else of its correlation id.
+    pub home: Key,
     /// What all its messages are about.
     pub class: Class,
     /// Name of the retention rule that it is kept under.

@@ -112,8 +112,10 @@ impl Cutter {
         }
         let tenant = first.captured.tenant.clone();
         keys.extend(hosts.values.iter().map(|host: &SocketAddr| Key::host(host.ip())));
+        let call = first.sip.call_id.as_deref().or(first.captured.call_id.as_deref()).map(Key::call);
+        let correlation = first.captured.correlation_id.as_deref().map(Key::correlation);
         keys.extend(first.sip.call_id.as_deref().map(Key::call));
-        keys.extend(first.captured.correlation_id.as_deref().map(Key::correlation));
+        keys.extend(correlation);
         keys.extend(tenant.as_deref().map(Key::tenant));
         keys.sort_unstable();
         keys.dedup();
@@ -140,6 +142,7 @@ impl Cutter {
         Ok(Slice {
             first_us,
             keys,
+            home: call.or(correlation).unwrap_or(Key::EVERYTHING),
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
             rule,

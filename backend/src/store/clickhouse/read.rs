@@ -1,0 +1,197 @@
+//! A walk over all shards: each says which slices come next, the newest of all are fetched from where they are.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::ledger::FlushMark;
+use super::rows::{RowError, Rows};
+use super::shard::Shard;
+use crate::store::dictionary;
+use crate::store::{Dictionary, DictionaryId, Key, StoreError, StoredSlice, Walk, Walked};
+
+const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
+
+/// Where a slice is in the order of walks: the time of its first message, its id.
+type Place = (i64, i64);
+
+/// Where the next slices are, newest first, each with the shards that have it.
+struct Next {
+    places: BTreeMap<Place, Vec<usize>>,
+    /// Whether the walk ends with these.
+    ends: bool,
+}
+
+/// The next slices of a walk. What is there twice under one id, octet for octet, is brought once; what came with a void
+/// flush is not brought.
+pub async fn walk(shards: &[Shard], walk: &Walk) -> Result<Walked, StoreError> {
+    let limit = walk.limit as usize;
+    let mut walk = *walk;
+    let mut walked = Walked::default();
+    let void = void_flushes(shards, &mut walked.partial).await?;
+    // More than once only where slices are void, or on their way: their keys come first.
+    while walked.slices.len() < limit {
+        let next = places(shards, &walk, &mut walked.partial).await?;
+        walked.slices.extend(fetch(shards, &next, &void, &mut walked.partial).await?);
+        if next.ends {
+            break;
+        }
+        walk.after = next.places.first_key_value().map(|(place, _)| *place);
+    }
+    walked.slices.truncate(limit);
+    Ok(walked)
+}
+
+/// Asks all shards at once. Where some fail the result is partial; where all do there is none.
+async fn ask_all(
+    asked: impl Iterator<Item = (&Shard, String)>,
+    partial: &mut bool,
+) -> Result<Vec<Option<Rows>>, StoreError> {
+    let asked = asked.map(|(shard, sql)| async move { shard.ask(&sql).await });
+    let mut last = None;
+    let answers: Vec<_> = join_all(asked)
+        .await
+        .into_iter()
+        .map(|answer| answer.map(Rows::new).map_err(|failure| last = Some(failure)).ok())
+        .collect();
+    match last {
+        Some(failure) if answers.iter().all(Option::is_none) => Err(failure.into()),
+        Some(_) => {
+            *partial = true;
+            Ok(answers)
+        }
+        None => Ok(answers),
+    }
+}
+
+/// The flushes that do not count, as far as any shard knows.
+async fn void_flushes(shards: &[Shard], partial: &mut bool) -> Result<HashSet<FlushMark>, StoreError> {
+    let sql = "select flush from void_flush format RowBinary";
+    let answers = ask_all(shards.iter().map(|shard| (shard, sql.to_owned())), partial).await?;
+    let mut marks = HashSet::new();
+    for mut rows in answers.into_iter().flatten() {
+        while !rows.is_empty() {
+            marks.insert(rows.u64()?);
+        }
+    }
+    Ok(marks)
+}
+
+async fn places(shards: &[Shard], walk: &Walk, partial: &mut bool) -> Result<Next, StoreError> {
+    let sql = sql_of(walk);
+    let answers = ask_all(shards.iter().map(|shard| (shard, sql.clone())), partial).await?;
+    let limit = walk.limit as usize;
+    let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+    // A shard that has more to say says nothing of what is older than this.
+    let mut floor = None;
+    for (shard, rows) in answers.into_iter().enumerate() {
+        let Some(mut rows) = rows else { continue };
+        let (mut count, mut last) = (0, None);
+        while !rows.is_empty() {
+            let place = (rows.i64()?, rows.i64()?);
+            let of_place = places.entry(place).or_default();
+            if of_place.last() != Some(&shard) {
+                of_place.push(shard);
+            }
+            (count, last) = (count + 1, Some(place));
+        }
+        if count >= limit {
+            floor = floor.max(last);
+        }
+    }
+    let mut ends = floor.is_none();
+    if let Some(floor) = floor {
+        places = places.split_off(&floor);
+    }
+    while places.len() > limit {
+        places.pop_first();
+        ends = false;
+    }
+    Ok(Next { places, ends })
+}
+
+fn sql_of(walk: &Walk) -> String {
+    let key = walk.key.unwrap_or(Key::EVERYTHING).hash().cast_unsigned();
+    let mut sql = format!("select first_us, id from slice_key where key = {key}");
+    if let Some(since_us) = walk.first_since_us {
+        sql.push_str(&format!(" and first_us >= {since_us}"));
+    }
+    let until_us = walk.first_until_us.into_iter().chain(walk.after.map(|(first_us, _)| first_us)).min();
+    if let Some(until_us) = until_us {
+        sql.push_str(&format!(" and first_us <= {until_us}"));
+    }
+    if let Some((first_us, id)) = walk.after {
+        sql.push_str(&format!(" and (first_us < {first_us} or id < {id})"));
+    }
+    sql.push_str(&format!(" order by first_us desc, id desc limit {} format RowBinary", walk.limit));
+    sql
+}
+
+/// Fetches the slices at these places that count, newest first.
+async fn fetch(
+    shards: &[Shard],
+    next: &Next,
+    void: &HashSet<FlushMark>,
+    partial: &mut bool,
+) -> Result<Vec<StoredSlice>, StoreError> {
+    let mut wanted: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for ((_, id), shards) in &next.places {
+        for &shard in shards {
+            wanted.entry(shard).or_default().push(id.to_string());
+        }
+    }
+    let asked = wanted.into_iter().filter_map(|(shard, ids)| {
+        let ids = ids.join(",");
+        let sql = format!("select id, first_us, flush, blob from slice where id in ({ids}) format RowBinary");
+        Some((shards.get(shard)?, sql))
+    });
+    let mut slices = Vec::with_capacity(next.places.len());
+    for mut rows in ask_all(asked, partial).await?.into_iter().flatten() {
+        while !rows.is_empty() {
+            let (id, first_us, mark, blob) = (rows.i64()?, rows.i64()?, rows.u64()?, rows.octets()?);
+            if next.places.contains_key(&(first_us, id)) && !void.contains(&mark) {
+                slices.push(StoredSlice { id, first_us, dictionary: None, blob: blob.into() });
+            }
+        }
+    }
+    slices.sort_unstable_by(|a, b| (b.first_us, b.id, &b.blob).cmp(&(a.first_us, a.id, &a.blob)));
+    slices.dedup();
+    Ok(slices)
+}
+
+/// Those of these dictionaries that a shard has, and whole.
+pub async fn dictionaries(
+    shards: &[Shard],
+    ids: &[DictionaryId],
+    partial: &mut bool,
+) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    let sql = format!("{DICTIONARIES} where id in ({}) limit 1 by id format RowBinary", ids.join(","));
+    let answers = ask_all(shards.iter().map(|shard| (shard, sql.clone())), partial).await?;
+    read_dictionaries(answers)
+}
+
+/// The newest dictionary that a shard has.
+pub async fn newest_dictionary(shards: &[Shard]) -> Result<Option<Arc<Dictionary>>, StoreError> {
+    let sql = format!("{DICTIONARIES} order by made_at_us desc limit 1 format RowBinary");
+    let answers = ask_all(shards.iter().map(|shard| (shard, sql.clone())), &mut false).await?;
+    Ok(read_dictionaries(answers)?.into_iter().max_by_key(|dictionary| dictionary.made_at_us()))
+}
+
+fn read_dictionaries(answers: Vec<Option<Rows>>) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+    let mut found = Vec::new();
+    for mut rows in answers.into_iter().flatten() {
+        while !rows.is_empty() {
+            let (made_at_us, octets) = (rows.i64()?, rows.octets()?);
+            found.extend(dictionary::stored(octets.into(), made_at_us, &"a shard"));
+        }
+    }
+    Ok(found)
+}
+
+impl From<RowError> for StoreError {
+    fn from(error: RowError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
