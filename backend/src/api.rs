@@ -6,6 +6,7 @@
 mod account;
 mod auth;
 mod calls;
+mod counts;
 mod docs;
 pub mod error;
 pub mod guard;
@@ -90,6 +91,7 @@ fn open_routes() -> OpenApiRouter<Arc<ApiState>> {
 fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(messages::list))
+        .routes(routes!(counts::show))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::export))

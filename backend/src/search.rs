@@ -4,6 +4,7 @@
 //! filters those. What it lists is exact and newest first; where a search runs into its time limit it says so
 //! (`partial`) and gives a cursor from which it can go on.
 
+pub mod counts;
 mod cursor;
 mod duplicates;
 mod events;

@@ -1,6 +1,7 @@
 //! What clients may ask, typed. A name that is not known is refused, so that a misspelt filter never looks like a
 //! search that found everything.
 
+mod counts;
 mod search;
 
 use axum::extract::rejection::QueryRejection;
@@ -10,7 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-pub use search::{Rest, SearchPageQuery, SearchQuery};
+pub use counts::CountsQuery;
+pub use search::{SearchPageQuery, SearchQuery};
 
 use super::error::ApiError;
 use super::time;

@@ -199,3 +199,48 @@ async fn every_answer_binds_the_browser() {
         assert!(answer.headers.get("access-control-allow-origin").is_none());
     }
 }
+
+#[tokio::test]
+async fn messages_are_counted_by_time_and_by_what_they_say() {
+    let stage = Stage::new().await;
+    let count = async |query: &str| {
+        let answer = stage.get(&format!("/api/v1/counts?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer.json()
+    };
+    let range = "correlation_id=session-a&since=2026-11-21T09:59:30Z&until=2026-11-21T10:02:00Z";
+    let counts = count(&format!("{range}&by=method")).await;
+    assert_eq!(
+        counts["total"],
+        json!({"messages": 12, "per_second": 0.08, "without": 0, "others": 0, "values": [
+            {"value": "INVITE", "messages": 6}, {"value": "BYE", "messages": 4}, {"value": "ACK", "messages": 2}]})
+    );
+    let buckets: Vec<_> =
+        counts["buckets"].as_array().unwrap().iter().map(|b| (&b["at"], &b["messages"])).collect();
+    assert_eq!(
+        buckets,
+        [
+            (&json!("2026-11-21T10:00:00.000000Z"), &json!(6)),
+            (&json!("2026-11-21T10:01:00.000000Z"), &json!(6))
+        ]
+    );
+    assert_eq!((&counts["partial"], &counts["reached_at"]), (&json!(false), &json!(null)));
+    let counts = count(&format!("{range}&by=status_class&not_method=BYE")).await;
+    assert_eq!((&counts["total"]["messages"], &counts["total"]["without"]), (&json!(8), &json!(4)));
+    assert_eq!(counts["total"]["values"][0], json!({"value": "1xx", "messages": 2}));
+    let without_a_fact = count(&format!("{range}&interval_seconds=150")).await;
+    assert_eq!(without_a_fact["buckets"].as_array().unwrap().len(), 1);
+    assert_eq!(without_a_fact["total"]["values"], json!([]));
+    assert_eq!(count("correlation_id=none").await["buckets"], json!([]));
+    for (query, name) in [
+        ("by=froob", "by"),
+        ("interval_seconds=0", "interval_seconds"),
+        ("since=-10d&interval_seconds=1", "interval_seconds"),
+        ("since=1970-01-01T00:00:00Z", "interval_seconds"),
+        ("limit=5", "limit"),
+    ] {
+        let refused = stage.get(&format!("/api/v1/counts?{query}")).await;
+        assert_eq!(refused.refusal(), (400, "bad_request".into()), "{query}");
+        assert!(refused.text().contains(name), "{query}: {}", refused.text());
+    }
+}

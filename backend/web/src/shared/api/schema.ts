@@ -73,6 +73,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many messages meet all conditions: by time and, if wanted, by a fact. */
+        get: operations["count_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/links": {
         parameters: {
             query?: never;
@@ -353,6 +370,11 @@ export interface components {
          * @enum {string}
          */
         Auth: "open" | "user";
+        /** @description Messages in a bucket of time. */
+        Bucket: components["schemas"]["Count"] & {
+            /** @description When it begins: a multiple of the interval. */
+            at: string;
+        };
         /** @description A call with its messages and its ladder. */
         Call: components["schemas"]["CallSummary"] & {
             /** @description Its picture. */
@@ -418,6 +440,51 @@ export interface components {
             to_user: string | null;
             /** @description How it travelled. */
             transports: components["schemas"]["Transport"][];
+        };
+        /** @description How many messages, and of which values. */
+        Count: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            messages: number;
+            /**
+             * Format: int64
+             * @description How many are of values beyond the first 10,000 that were met.
+             */
+            others: number;
+            /**
+             * Format: double
+             * @description How many a second.
+             */
+            per_second: number;
+            /** @description How many of each value, most first. */
+            values: components["schemas"]["ValueCount"][];
+            /**
+             * Format: int64
+             * @description How many do not say.
+             */
+            without: number;
+        };
+        /** @description How many messages. */
+        Counts: {
+            /** @description By time, oldest first; a bucket without a message is left out. */
+            buckets: components["schemas"]["Bucket"][];
+            /**
+             * Format: int64
+             * @description How long a bucket of time is, seconds.
+             */
+            interval_seconds: number;
+            /** @description Whether there may be more: the time limit was reached, or a part of the store is away or damaged. */
+            partial: boolean;
+            /** @description Where the time limit was reached: all that was captured after this is counted. */
+            reached_at: string | null;
+            /** @description From then on. */
+            since: string;
+            /** @description In all. */
+            total: components["schemas"]["Count"];
+            /** @description Until then. */
+            until: string;
         };
         /** @description What a customer link shows. */
         CustomerView: {
@@ -951,6 +1018,16 @@ export interface components {
          * @enum {string}
          */
         Transport: "udp" | "tcp" | "tls" | "sctp" | "ws" | "wss";
+        /** @description How many messages of a value. */
+        ValueCount: {
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            messages: number;
+            /** @description The value. */
+            value: string;
+        };
         /**
          * @description What a customer link is for.
          * @enum {string}
@@ -1288,6 +1365,194 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    count_messages: {
+        parameters: {
+            query?: {
+                /** @description Capture agent's id. */
+                agent_id?: number;
+                /**
+                 * @description A fact to count by: `agent_id`, `dst`, `from_user`, `kind`, `method`, `protocol_type`, `request_user`, `src`, `status`,
+                 *     `status_class`, `tenant`, `to_user`, `transport` or `user_agent`.
+                 * @example method
+                 */
+                by?: string;
+                /** @description Exact Call-ID. */
+                call_id?: string;
+                /** @description Text that the payload holds, octet for octet. */
+                contains?: string;
+                /** @description Exact correlation id (session id). */
+                correlation_id?: string;
+                /** @description Receiver: as `src`. */
+                dst?: string;
+                /** @description Exact user of From; of a call, the caller. */
+                from_user?: string;
+                /** @description What the user of From begins with. */
+                from_user_prefix?: string;
+                /** @description What the user of From ends with. */
+                from_user_suffix?: string;
+                /**
+                 * @description A header with its whole value: `Name: value`. Any case of the name, and its compact form.
+                 * @example X-Tenant: acme
+                 */
+                header?: string;
+                /** @description How long a bucket of time is, seconds. */
+                interval_seconds?: number;
+                /**
+                 * @description `path=value` in the JSON payload of an event.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                json?: string;
+                /** @description `request`, `reply`, `malformed` or `other`, which is an event. */
+                kind?: string;
+                /**
+                 * @description Request method; for a reply that of its CSeq.
+                 * @example INVITE
+                 */
+                method?: string;
+                /** @description Leaves out what meets this condition; see `agent_id`. */
+                not_agent_id?: number;
+                /** @description Leaves out what meets this condition; see `call_id`. */
+                not_call_id?: string;
+                /** @description Leaves out what meets this condition; see `contains`. */
+                not_contains?: string;
+                /** @description Leaves out what meets this condition; see `correlation_id`. */
+                not_correlation_id?: string;
+                /** @description Leaves out what meets this condition; see `dst`. */
+                not_dst?: string;
+                /** @description Leaves out what meets this condition; see `from_user`. */
+                not_from_user?: string;
+                /** @description Leaves out what meets this condition; see `from_user_prefix`. */
+                not_from_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `from_user_suffix`. */
+                not_from_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `header`.
+                 * @example X-Tenant: acme
+                 */
+                not_header?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `json`.
+                 * @example call_id=a84b4c76e66710@192.0.2.1
+                 */
+                not_json?: string;
+                /** @description Leaves out what meets this condition; see `kind`. */
+                not_kind?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `method`.
+                 * @example INVITE
+                 */
+                not_method?: string;
+                /** @description Leaves out what meets this condition; see `protocol_type`. */
+                not_protocol_type?: number;
+                /** @description Leaves out what meets this condition; see `request_user`. */
+                not_request_user?: string;
+                /** @description Leaves out what meets this condition; see `request_user_prefix`. */
+                not_request_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `request_user_suffix`. */
+                not_request_user_suffix?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `src`.
+                 * @example 10.0.0.0/8
+                 */
+                not_src?: string;
+                /**
+                 * @description Leaves out what meets this condition; see `status`.
+                 * @example 486
+                 */
+                not_status?: string;
+                /** @description Leaves out what meets this condition; see `tenant`. */
+                not_tenant?: string;
+                /** @description Leaves out what meets this condition; see `to_user`. */
+                not_to_user?: string;
+                /** @description Leaves out what meets this condition; see `to_user_prefix`. */
+                not_to_user_prefix?: string;
+                /** @description Leaves out what meets this condition; see `to_user_suffix`. */
+                not_to_user_suffix?: string;
+                /** @description Leaves out what meets this condition; see `transport`. */
+                not_transport?: string;
+                /** @description Leaves out what meets this condition; see `user_agent`. */
+                not_user_agent?: string;
+                /** @description HEP protocol type, 0 to 255: 1 SIP, 5 RTCP, 100 log line. */
+                protocol_type?: number;
+                /** @description Exact user of the Request-URI. */
+                request_user?: string;
+                /** @description What the user of the Request-URI begins with. */
+                request_user_prefix?: string;
+                /** @description What the user of the Request-URI ends with. */
+                request_user_suffix?: string;
+                /**
+                 * @description Captured then or later: RFC 3339, or relative to now such as `-15m`; an hour before `until` if not given.
+                 * @example -15m
+                 */
+                since?: string;
+                /**
+                 * @description Sender: an address, address:port or network/bits.
+                 * @example 10.0.0.0/8
+                 */
+                src?: string;
+                /**
+                 * @description Status of a reply: a code, or a class such as `4xx`.
+                 * @example 486
+                 */
+                status?: string;
+                /** @description Tenant. */
+                tenant?: string;
+                /** @description Exact user of To; of a call, the callee. */
+                to_user?: string;
+                /** @description What the user of To begins with. */
+                to_user_prefix?: string;
+                /** @description What the user of To ends with. */
+                to_user_suffix?: string;
+                /** @description `udp`, `tcp`, `tls`, `sctp`, `ws` or `wss`. */
+                transport?: string;
+                /**
+                 * @description Captured then or earlier: as `since`; now if not given.
+                 * @example now
+                 */
+                until?: string;
+                /** @description Part of User-Agent or Server, any case. */
+                user_agent?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Counts"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
