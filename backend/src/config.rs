@@ -7,6 +7,7 @@ mod keeping;
 mod ranges;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -183,6 +184,18 @@ pub struct Database {
     pub read_url: String,
     /// Size of each PostgreSQL pool.
     pub connections: u32,
+    /// Who write to SQLite at the same time; 0 as many as there are processors, 2 at most.
+    pub writers: usize,
+}
+
+impl Database {
+    /// How many write to SQLite at the same time.
+    #[must_use]
+    pub fn writers(&self) -> NonZeroUsize {
+        let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let writers = if self.writers == 0 { processors().min(2) } else { self.writers };
+        NonZeroUsize::new(writers).unwrap_or(NonZeroUsize::MIN)
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -192,6 +205,7 @@ impl std::fmt::Debug for Database {
             .field("url", &hidden(&self.url))
             .field("read_url", &hidden(&self.read_url))
             .field("connections", &self.connections)
+            .field("writers", &self.writers)
             .finish()
     }
 }

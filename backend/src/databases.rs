@@ -34,13 +34,13 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
 /// # Errors
 /// When the database cannot be opened.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
-    // No spool has this name, so no checkpoint is taken for another's.
     if config.clickhouse.is_used() {
         return clickhouse(config, "").await;
     }
     if config.database.url.is_empty() {
-        return Ok(Arc::new(sqlite(config, "").await?));
+        return Ok(Arc::new(SqliteStore::look(&data_dir(config)?.join("store")).await?));
     }
+    // No spool has this name, so no checkpoint is taken for another's.
     let pool = pool(&config.database.url, "database.url", config.database.connections)?;
     Ok(Arc::new(PostgresStore::open(pool, "").await.context("database.url")?))
 }
@@ -74,9 +74,11 @@ pub async fn open(
     if config.clickhouse.is_used() {
         return Ok((clickhouse(config, spool).await?, accounts(config).await?));
     }
-    let Database { url, read_url, connections } = &config.database;
+    let Database { url, read_url, connections, .. } = &config.database;
     if url.is_empty() {
-        return Ok((Arc::new(sqlite(config, spool).await?), accounts(config).await?));
+        let dir = data_dir(config)?.join("store");
+        let store = SqliteStore::open_with(&dir, spool, config.database.writers()).await?;
+        return Ok((Arc::new(store), accounts(config).await?));
     }
     let primary = pool(url, "database.url", *connections)?;
     let mut store = PostgresStore::open(primary.clone(), spool).await.context("database.url")?.maintained();
@@ -86,10 +88,6 @@ pub async fn open(
     }
     let accounts = accounts::open_postgres(primary).await.context("database.url")?;
     Ok((Arc::new(store), accounts))
-}
-
-async fn sqlite(config: &Config, spool: &str) -> Result<SqliteStore> {
-    Ok(SqliteStore::open(&data_dir(config)?.join("store"), spool).await?)
 }
 
 /// The data folder, made if it isn't there; only its owner can look into it.

@@ -56,25 +56,6 @@ pub struct Walk {
     pub limit: u32,
 }
 
-impl Walk {
-    /// The walk in SQL, the same for every SQL store. Parameters: 1 and 2 the bounds of the first message's time, 3 and
-    /// 4 the place after which it begins, 5 the limit, and, where it has a key, 6 the key's hash.
-    const fn sql(&self) -> &'static str {
-        match self.key {
-            None => {
-                "select id, first_us, blob from slice
-                 where first_us between $1 and $2 and (first_us, id) < ($3, $4)
-                 order by first_us desc, id desc limit $5"
-            }
-            Some(_) => {
-                "select s.id, s.first_us, s.blob from slice_key k join slice s on s.id = k.slice
-                 where k.first_us between $1 and $2 and (k.first_us, k.slice) < ($3, $4) and k.key = $6
-                 order by k.first_us desc, k.slice desc limit $5"
-            }
-        }
-    }
-}
-
 /// What a step of a walk brought.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Walked {

@@ -32,6 +32,7 @@ impl Config {
             ("clickhouse.timeout_seconds", self.clickhouse.timeout_seconds, 1, 600),
             ("clickhouse.cold_days", u64::from(self.clickhouse.cold_days), 0, 36_500),
             ("clickhouse.insert_quorum", u64::from(self.clickhouse.insert_quorum), 0, 16),
+            ("database.writers", self.database.writers as u64, 0, 16),
             ("memory.budget_bytes", self.memory.budget_bytes, memory::LEAST_BYTES, 1 << 40),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),

@@ -718,6 +718,7 @@ async fn the_checkpoint_of_another_spool_is_not_taken_for_this_ones() {
     let files = tempfile::tempdir().expect("a temporary folder");
     let one: Arc<dyn Store> = Arc::new(SqliteStore::open(files.path(), "one").await.expect("a store"));
     write(&one, 9, vec![Draft::default().message()]).await;
+    drop(one);
     let other = SqliteStore::open(files.path(), "other").await.expect("a store");
     assert_eq!(other.checkpoint().await.expect("readable"), None);
 }

@@ -65,6 +65,8 @@ pub struct Plan {
     pub rules: Vec<(Arc<str>, u64)>,
     /// Octets of the disk that are free; `None` where the store is elsewhere.
     pub disk_free_bytes: Option<u64>,
+    /// How many files of the store are damaged, those set aside included.
+    pub damaged: u64,
 }
 
 /// A piece that a store lets go of as a whole.
@@ -151,19 +153,12 @@ impl Retention {
             Some(Expired { name, rule, newest_us, bytes, reason: reason? })
         });
         let store_bytes = rules.values().sum();
-        Plan { expired: expired.collect(), store_bytes, rules: rules.into_iter().collect(), disk_free_bytes }
-    }
-
-    /// For a store that does not keep the slices of different rules apart: so long, and so much, that no rule is broken.
-    pub(super) fn alike(&self) -> Self {
-        let all = || self.rules.iter().map(|rule| rule.bounds).chain([self.bounds(rule::DEFAULT_RULE)]);
-        let age_us: Option<Vec<_>> = all().map(|bounds| bounds.age_us).collect();
-        let bytes: Option<Vec<_>> = all().map(|bounds| bounds.bytes).collect();
-        Self {
-            age_us: age_us.and_then(|ages| ages.into_iter().max()),
-            bytes: bytes.map(|bytes| bytes.into_iter().fold(0, u64::saturating_add)),
-            free_bytes: self.free_bytes,
-            rules: Arc::default(),
+        Plan {
+            expired: expired.collect(),
+            store_bytes,
+            rules: rules.into_iter().collect(),
+            disk_free_bytes,
+            damaged: 0,
         }
     }
 }
@@ -330,26 +325,5 @@ mod tests {
         let with_disk = [&by_rules[..], &[("e", Reason::Disk), ("g", Reason::Disk)]].concat();
         assert_eq!(planned(&guarded, pieces.clone(), Some(0)), expected(&with_disk));
         assert_eq!(planned(&guarded, pieces, Some(200)), expected(&by_rules));
-    }
-
-    #[test]
-    fn what_is_not_kept_apart_is_kept_for_as_long_as_any_rule_wants() {
-        let with = |rules: &[Rule], age_s: i64, bytes| {
-            let retention = Retention {
-                age_us: Some(age_s * 1_000_000),
-                bytes: Some(bytes),
-                rules: rules.into(),
-                free_bytes: 7,
-            };
-            let alike = retention.alike();
-            assert_eq!((alike.free_bytes, alike.rules.len()), (7, 0));
-            (alike.age_us.map(|us| us / 1_000_000), alike.bytes)
-        };
-        assert_eq!(with(&[], 9, 100), (Some(9), Some(100)));
-        assert_eq!(
-            with(&[rule("a", &[], &[], 20, 50), rule("b", &[], &[], 5, 7)], 9, 100),
-            (Some(20), Some(157))
-        );
-        assert_eq!(with(&[rule("a", &[], &[], 0, 0)], 9, 100), (None, None));
     }
 }

@@ -1,80 +1,188 @@
-//! The embedded store: one SQLite file for each bucket of time, so that each file's indexes stay small and old data
-//! can go by deleting a file.
+//! The embedded store: SQLite files in one folder.
 //!
-//! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …; only the newest is written. A slice's id is its bucket's number
-//! and its row there. Flushes are committed with `synchronous=full`: what a checkpoint covers is on disk.
+//! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …: the slices that came within an hour under one retention rule, and
+//! their [postings](super::postings). A slice's id is its bucket's number and its row there. Old data goes by deleting
+//! files. A large flush goes to several buckets at a time, by a writer each.
+//!
+//! `store.sqlite`: which flushes count. A flush is committed to its buckets first and then there, each time with
+//! `synchronous=full`; until then nobody sees it. What does not count is deleted at the next flush, or at the next start.
+//!
+//! A bucket that is no longer written is closed: its postings are merged into one segment, and its log goes. One that
+//! cannot be opened is renamed to `….damaged`, and the rest serves.
 
 mod bucket;
+mod file;
+mod ledger;
+mod opening;
+mod readers;
+mod rows;
+mod set_aside;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, Notify};
 
 use super::dictionary::Dictionaries;
-use super::retention::Piece;
-use super::{Dictionary, Flush, Plan, Retention, Store, StoreError, StoredSlice, Walk, Walked};
+use super::postings::{self, Page};
+use super::{Dictionary, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
 use crate::spool::Position;
 use bucket::Bucket;
+use ledger::Ledger;
+use opening::Files;
+use readers::Readers;
+use set_aside::SetAside;
 
 /// After this long a new bucket is begun.
 const BUCKET_AGE: Duration = Duration::from_secs(3600);
 
 /// After so many slices a new bucket is begun.
-const BUCKET_SLICES: u64 = 1_000_000;
+const BUCKET_SLICES: u32 = 4_000_000;
+
+/// A flush is divided among writers where each gets so many slices at least.
+const SLICES_OF_A_WRITER: usize = 512;
 
 /// A store of SQLite files in one folder.
 pub struct SqliteStore {
-    dir: PathBuf,
-    spool: String,
-    buckets: RwLock<BTreeMap<u32, Arc<Bucket>>>,
-    current: Mutex<Current>,
-    dictionaries: Dictionaries,
+    inner: Arc<Inner>,
 }
 
-/// The bucket that is written.
+struct Inner {
+    dir: PathBuf,
+    spool: String,
+    writers: NonZeroUsize,
+    /// Held until the store is gone; `None` where it is only looked at.
+    lock: Option<std::fs::File>,
+    ledger: Ledger,
+    buckets: RwLock<BTreeMap<u32, Arc<Bucket>>>,
+    set_aside: SetAside,
+    current: Mutex<Current>,
+    readers: Readers,
+    dictionaries: Dictionaries,
+    /// Told after each flush.
+    written: Arc<Notify>,
+}
+
+/// What is written.
 struct Current {
-    number: u32,
-    since: Instant,
-    slices: u64,
+    /// By retention rule and writer.
+    buckets: HashMap<(Arc<str>, usize), (Arc<Bucket>, Instant)>,
+    next_number: u32,
+    next_flush: i64,
+    /// A flush that failed, and is not said to be abandoned yet.
+    failed: Option<i64>,
+}
+
+/// Slices of a flush that go to one bucket.
+struct Part<'a> {
+    bucket: Arc<Bucket>,
+    slices: Vec<&'a Slice>,
+    pages: Vec<Page>,
+}
+
+impl Current {
+    /// Numbers of the buckets that may be written, those that have got too old let go of.
+    fn numbers(&mut self) -> Vec<u32> {
+        self.buckets
+            .retain(|_, (bucket, since)| since.elapsed() < BUCKET_AGE && bucket.next_row() < BUCKET_SLICES);
+        self.buckets.values().map(|(bucket, _)| bucket.number()).collect()
+    }
 }
 
 impl SqliteStore {
-    /// Opens the store in this folder, which is made if it isn't there, for what comes from the spool of this name.
+    /// Opens the store in this folder, which is made if it isn't there, for what comes from the spool of this name, with
+    /// one writer.
     ///
     /// # Errors
-    /// When the folder or a file in it cannot be used.
+    /// When the folder or a file in it cannot be used, or another process uses it.
     pub async fn open(dir: &Path, spool: &str) -> Result<Self, StoreError> {
-        let file_error = |error: std::io::Error| StoreError::File {
-            path: dir.display().to_string(),
-            message: error.to_string(),
-        };
-        std::fs::create_dir_all(dir).map_err(file_error)?;
-        let mut buckets = BTreeMap::new();
-        for entry in std::fs::read_dir(dir).map_err(file_error)? {
-            let name = entry.map_err(file_error)?.file_name();
-            bucket::remove_orphan(dir, &name);
-            let Some(number) = name.to_str().and_then(bucket::number_of) else { continue };
-            buckets.insert(number, Arc::new(Bucket::open(dir, number).await?));
-        }
-        // What an earlier run wrote stays as it is: each run begins a bucket at its first flush.
-        let last = buckets.keys().next_back().copied().unwrap_or(0);
-        Ok(Self {
-            dir: dir.to_owned(),
-            spool: spool.to_owned(),
-            buckets: RwLock::new(buckets),
-            current: Mutex::new(Current { number: last, since: Instant::now(), slices: BUCKET_SLICES }),
-            dictionaries: Dictionaries::default(),
-        })
+        Self::open_with(dir, spool, NonZeroUsize::MIN).await
     }
 
-    /// Newest first.
+    /// The same with so many writers, each with files of its own.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(dir: &Path, spool: &str, writers: NonZeroUsize) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|error| file::error_at(dir, &error))?;
+        let lock = opening::lock(dir).await?;
+        let files = Files::find(dir)?;
+        files
+            .buckets
+            .iter()
+            .try_for_each(|number| file::refuse_other_version(&bucket::path(dir, *number)))?;
+        let (ledger, counted) = Ledger::open(dir, files.buckets.is_empty()).await?;
+        let (buckets, set_aside, last_flush) = opening::open_buckets(dir, &files, &counted).await?;
+        // Nothing is left of them in any bucket.
+        ledger.forget_abandoned().await?;
+        let next_flush = counted.last.unwrap_or(0).max(last_flush) + 1;
+        let current =
+            Current { buckets: HashMap::new(), next_number: files.next_number, next_flush, failed: None };
+        let inner = Inner {
+            dir: dir.to_owned(),
+            spool: spool.to_owned(),
+            writers,
+            lock: Some(lock),
+            ledger,
+            buckets: RwLock::new(buckets),
+            set_aside,
+            current: Mutex::new(current),
+            readers: Readers::default(),
+            dictionaries: Dictionaries::default(),
+            written: Arc::default(),
+        };
+        let inner = Arc::new(inner);
+        tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Opens the store in this folder beside the process that writes it, to be looked at.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn look(dir: &Path) -> Result<Self, StoreError> {
+        let files = if dir.exists() { Files::find(dir)? } else { Files::default() };
+        let mut buckets = BTreeMap::new();
+        for number in files.buckets {
+            match Bucket::look(dir, number).await {
+                Ok(bucket) => drop(buckets.insert(number, Arc::new(bucket))),
+                Err(error) => tracing::warn!(number, %error, "a bucket cannot be looked at"),
+            }
+        }
+        let set_aside = SetAside::default();
+        files.set_aside.into_iter().for_each(|path| set_aside.add(path));
+        let current = Current { buckets: HashMap::new(), next_number: 0, next_flush: 0, failed: None };
+        let inner = Inner {
+            dir: dir.to_owned(),
+            spool: String::new(),
+            writers: NonZeroUsize::MIN,
+            lock: None,
+            ledger: Ledger::look(dir),
+            buckets: RwLock::new(buckets),
+            set_aside,
+            current: Mutex::new(current),
+            readers: Readers::default(),
+            dictionaries: Dictionaries::default(),
+            written: Arc::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// By number.
     fn buckets(&self) -> Vec<Arc<Bucket>> {
         let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        buckets.values().rev().cloned().collect()
+        buckets.values().cloned().collect()
     }
 
     /// Octets that are free on the disk of the store; `None` where the system does not tell.
@@ -83,44 +191,154 @@ impl SqliteStore {
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    async fn bucket_to_write(&self, current: &mut Current) -> Result<Arc<Bucket>, StoreError> {
-        if current.slices < BUCKET_SLICES && current.since.elapsed() < BUCKET_AGE {
-            let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(bucket) = buckets.get(&current.number) {
-                return Ok(Arc::clone(bucket));
+    async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
+        if self.lock.is_none() {
+            let message = "opened to be looked at, not written".to_owned();
+            return Err(StoreError::File { path: self.dir.display().to_string(), message });
+        }
+        let mut current = self.current.lock().await;
+        // Before anything is done to what it left: should the ledger hold it after all, it holds all of it.
+        if let Some(failed) = current.failed {
+            self.ledger.abandon(failed).await?;
+            current.failed = None;
+        }
+        let number = current.next_flush;
+        current.next_flush += 1;
+        let parts = self.divide(&mut current, &flush.slices).await?;
+        current.failed = Some(number);
+        let stored =
+            join_all(parts.iter().map(|part| part.bucket.store(number, &part.slices, &part.pages))).await;
+        let mut pending = Vec::with_capacity(parts.len());
+        for (part, stored) in parts.iter().zip(stored) {
+            match stored {
+                Ok(stored) => pending.push((&part.bucket, stored)),
+                Err(StoreError::Unavailable(error)) if file::is_damage(&error) => {
+                    part.bucket.report(&error);
+                    // The next try begins another.
+                    current.buckets.retain(|_, (bucket, _)| bucket.number() != part.bucket.number());
+                    return Err(error.into());
+                }
+                Err(error) => return Err(error),
             }
         }
-        let number = current.number + 1;
-        let bucket = Arc::new(Bucket::open(&self.dir, number).await?);
-        *current = Current { number, since: Instant::now(), slices: 0 };
-        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-        buckets.insert(number, Arc::clone(&bucket));
+        self.ledger.count(number, &self.spool, flush.end).await?;
+        current.failed = None;
+        for (bucket, pending) in pending {
+            bucket.publish(pending);
+        }
+        self.written.notify_one();
+        Ok(())
+    }
+
+    /// Which slices go to which bucket, and the pages of their postings.
+    async fn divide<'a>(
+        &self,
+        current: &mut Current,
+        slices: &'a [Slice],
+    ) -> Result<Vec<Part<'a>>, StoreError> {
+        let mut by_rule: BTreeMap<&Arc<str>, Vec<&Slice>> = BTreeMap::new();
+        for slice in slices {
+            by_rule.entry(&slice.rule).or_default().push(slice);
+        }
+        // Those that are too old are let go of.
+        current.numbers();
+        let mut parts = Vec::new();
+        for (rule, slices) in by_rule {
+            let writers = (slices.len() / SLICES_OF_A_WRITER).clamp(1, self.writers.get());
+            for (writer, slices) in slices.chunks(slices.len().div_ceil(writers)).enumerate() {
+                let bucket = self.bucket_to_write(current, rule, writer).await?;
+                parts.push(Part { bucket, slices: slices.to_vec(), pages: Vec::new() });
+            }
+        }
+        std::thread::scope(|scope| {
+            let mut parts = parts.iter_mut();
+            let first = parts.next();
+            for part in parts {
+                scope.spawn(|| part.make_pages());
+            }
+            first.into_iter().for_each(Part::make_pages);
+        });
+        Ok(parts)
+    }
+
+    async fn bucket_to_write(
+        &self,
+        current: &mut Current,
+        rule: &Arc<str>,
+        writer: usize,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        let place = (Arc::clone(rule), writer);
+        if let Some((bucket, _)) = current.buckets.get(&place) {
+            return Ok(Arc::clone(bucket));
+        }
+        let number = current.next_number;
+        current.next_number += 1;
+        let bucket = Arc::new(Bucket::begin(&self.dir, number, Arc::clone(rule)).await?);
+        current.buckets.insert(place, (Arc::clone(&bucket), Instant::now()));
+        self.buckets.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&bucket));
         Ok(bucket)
+    }
+
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Plan {
+        // What is written stays, and so does the newest, so that something is left.
+        let written: Vec<u32> =
+            self.current.lock().await.buckets.values().map(|(bucket, _)| bucket.number()).collect();
+        let buckets = self.buckets();
+        let newest = buckets.last().map(|bucket| bucket.number());
+        let stays = |number| written.contains(&number) || newest == Some(number);
+        let mut pieces: Vec<_> =
+            buckets.iter().map(|bucket| bucket.piece(now_us, stays(bucket.number()))).collect();
+        pieces.extend(self.set_aside.pieces());
+        pieces.sort_by_key(|piece| piece.newest_us);
+        let reported = buckets.iter().filter(|bucket| bucket.is_reported()).count();
+        let mut plan = retention.plan(pieces, self.disk_free_bytes(), now_us);
+        plan.store_bytes += file::bytes(&self.ledger.files());
+        plan.damaged = (reported + self.set_aside.count()) as u64;
+        plan
+    }
+
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        let mut plan = self.plan(retention, now_us).await;
+        let mut gone = Vec::new();
+        for expired in std::mem::take(&mut plan.expired) {
+            let bucket = bucket::number_of(&expired.name).and_then(|number| {
+                self.buckets.write().unwrap_or_else(PoisonError::into_inner).remove(&number)
+            });
+            match bucket {
+                Some(bucket) => {
+                    bucket.remove().await?;
+                    self.readers.forget(bucket.number()).await;
+                }
+                None if self.set_aside.remove(&expired.name)? => {}
+                None => continue,
+            }
+            gone.push(expired);
+        }
+        Ok(Plan { expired: gone, ..plan })
+    }
+}
+
+impl Part<'_> {
+    fn make_pages(&mut self) {
+        let rows = (self.bucket.next_row()..).zip(&self.slices);
+        self.pages = postings::segment(rows.map(|(row, slice)| (row, slice.first_us, slice.keys.as_slice())));
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn checkpoint(&self) -> Result<Option<Position>, StoreError> {
-        for bucket in self.buckets() {
-            if let Some(position) = bucket.checkpoint(&self.spool).await? {
-                return Ok(Some(position));
-            }
-        }
-        Ok(None)
+        self.inner.ledger.checkpoint(&self.inner.spool).await
     }
 
     async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
-        let mut current = self.current.lock().await;
-        let bucket = self.bucket_to_write(&mut current).await?;
-        bucket.write(&self.spool, flush).await?;
-        current.slices += flush.slices.len() as u64;
-        Ok(())
+        self.inner.write(flush).await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
-        for bucket in self.buckets() {
-            if let Some(dictionary) = bucket.newest_dictionary().await? {
+        for bucket in self.inner.buckets().into_iter().rev() {
+            let found = self.inner.newest_dictionary_of(&bucket).await;
+            if let Some(Some(dictionary)) = walk::sound(&bucket, found, &mut false)? {
                 return Ok(Some(dictionary));
             }
         }
@@ -128,57 +346,18 @@ impl Store for SqliteStore {
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
-        let limit = walk.limit as usize;
-        let mut buckets: Vec<_> =
-            self.buckets().into_iter().filter_map(|b| Some((b.newest_us()?, b))).collect();
-        buckets.sort_by_key(|(newest_us, bucket)| std::cmp::Reverse((*newest_us, bucket.number())));
-        let mut found: Vec<StoredSlice> = Vec::new();
-        for (newest_us, bucket) in buckets {
-            // The rest of the buckets is older than all that is wanted.
-            if found.get(limit.saturating_sub(1)).is_some_and(|last| last.first_us > newest_us) {
-                break;
-            }
-            let slices = bucket.walk(walk, &self.dictionaries).await?;
-            if !slices.is_empty() {
-                found.extend(slices);
-                found.sort_unstable_by_key(|s| std::cmp::Reverse((s.first_us, s.id)));
-                found.truncate(limit);
-            }
-        }
-        Ok(found.into())
+        self.inner.walk(walk).await
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
-        // The newest bucket stays whatever it holds: it is the one that is written, and knows how far the spool is stored.
-        let buckets = self.buckets();
-        let newest = buckets.first().map(|bucket| bucket.number());
-        let piece =
-            |bucket: &Arc<Bucket>| Piece { stays: Some(bucket.number()) == newest, ..bucket.piece(now_us) };
-        let pieces = buckets.iter().rev().map(piece).collect();
-        Ok(retention.alike().plan(pieces, self.disk_free_bytes(), now_us))
+        Ok(self.inner.plan(retention, now_us).await)
     }
 
     async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
-        let mut plan = self.plan(retention, now_us).await?;
-        let mut gone = Vec::new();
-        for expired in std::mem::take(&mut plan.expired) {
-            let Some(number) = bucket::number_of(&expired.name) else { continue };
-            let bucket = {
-                let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-                buckets.remove(&number)
-            };
-            if let Some(bucket) = bucket {
-                bucket.remove().await?;
-                gone.push(expired);
-            }
-        }
-        Ok(Plan { expired: gone, ..plan })
+        self.inner.retain(retention, now_us).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        match self.buckets().first() {
-            Some(bucket) => bucket.checkpoint(&self.spool).await.map(|_| ()),
-            None => Ok(()),
-        }
+        self.checkpoint().await.map(|_| ())
     }
 }

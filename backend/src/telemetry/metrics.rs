@@ -72,6 +72,7 @@ struct RetentionMetrics {
     removed: Family<RetentionLabels, Counter>,
     store_bytes: Gauge,
     disk_free_bytes: Gauge,
+    damaged: Gauge,
 }
 
 /// What becomes of searches where there is a read replica of the database.
@@ -174,6 +175,11 @@ impl Metrics {
             "octets of the store that were let go of, by reason",
             retention.removed.clone(),
         );
+        registry.register(
+            "store_damaged_files",
+            "files of the store that are damaged",
+            retention.damaged.clone(),
+        );
         registry.register("store_bytes", "octets of the store on disk", retention.store_bytes.clone());
         registry.register(
             "disk_free_bytes",
@@ -249,6 +255,7 @@ impl Metrics {
             self.retention.removed.get_or_create(&labels).inc_by(expired.bytes);
         }
         let gauge = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.retention.damaged, plan.damaged);
         gauge(&self.retention.store_bytes, plan.store_bytes.saturating_sub(removed_bytes));
         let free_bytes = plan.disk_free_bytes.map(|free| free.saturating_add(removed_bytes));
         gauge(&self.retention.disk_free_bytes, free_bytes.unwrap_or(0));

@@ -1,75 +1,90 @@
-//! One SQLite file of the embedded store.
+//! One file of slices and their postings.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard};
 
-use crate::spool::Position;
-use crate::store::dictionary::{self, Dictionaries};
+use super::ledger::Counted;
+use super::{file, rows};
+use crate::store::postings::{Page, Segment};
 use crate::store::retention::Piece;
-use crate::store::{Dictionary, DictionaryId, Flush, StoreError, StoredSlice, Walk, rule};
-
-const SCHEMA: i64 = 2;
+use crate::store::{Slice, StoreError, dictionary};
 
 const DDL: &str = "
-    create table slice (
-        id integer primary key,
-        first_us integer not null,
-        count integer not null,
-        blob blob not null
+    create table bucket (rule text not null, closed integer not null);
+    create table slice (id integer primary key, blob blob not null);
+    create table segment (
+        number integer primary key,
+        level integer not null,
+        oldest_us integer not null,
+        newest_us integer not null,
+        flush integer,
+        first_row integer
     );
-    create index slice_first on slice (first_us);
-    create table slice_key (
-        key integer not null,
-        first_us integer not null,
-        slice integer not null,
-        primary key (key, first_us, slice)
-    ) without rowid;
+    create table page (
+        id integer primary key,
+        segment integer not null,
+        first blob not null,
+        data blob not null
+    );
+    create unique index page_first on page (segment, first);
     create table dictionary (id integer primary key, made_at_us integer not null, octets blob not null);
-    create table checkpoint (spool text primary key, segment integer not null, offset integer not null) without rowid;
-    pragma user_version = 2;
 ";
 
 /// Rows of one bucket take the low bits of a slice's id, the bucket's number the high ones.
 const ROW_BITS: u32 = 32;
 
-const NOTHING: i64 = i64::MIN;
-
-/// Rows of one insert; SQLite takes 32,766 parameters in a statement.
-const ROWS_OF_SLICES: usize = 64;
-const ROWS_OF_KEYS: usize = 512;
-
 /// A bucket, which may still grow.
 pub struct Bucket {
     number: u32,
-    pool: SqlitePool,
-    writer: tokio::sync::Mutex<Option<SqliteConnection>>,
-    options: SqliteConnectOptions,
-    newest_us: AtomicI64,
+    rule: Arc<str>,
     path: PathBuf,
-    gone: AtomicBool,
+    writer: Mutex<Writer>,
+    live: RwLock<Vec<Arc<Live>>>,
+    next_row: AtomicU32,
+    next_segment: AtomicI64,
+    /// The segment that a merge is making; 0 where none is.
+    being_made: AtomicI64,
+    /// Whether rows of a flush that does not count may be there.
+    is_dirty: AtomicBool,
+    is_closed: AtomicBool,
+    is_gone: AtomicBool,
+    is_reported: AtomicBool,
+}
+
+/// The one who writes to a bucket.
+#[derive(Default)]
+pub struct Writer {
+    /// After an error it is not used again: its transaction may be in any state.
+    connection: Option<SqliteConnection>,
+}
+
+/// A segment that walks go over. As long as somebody holds it, its pages stay.
+#[derive(Debug)]
+pub struct Live {
+    pub segment: Segment,
+    /// Times of first messages, µs since the epoch.
+    pub oldest_us: i64,
+    pub newest_us: i64,
+}
+
+/// What a flush brought to a bucket, and what is not seen before the flush counts.
+pub struct Pending {
+    live: Option<Live>,
+    rows: u32,
 }
 
 fn file_name(number: u32) -> String {
     format!("bucket-{number:06}.sqlite")
 }
 
-/// Deletes a companion of a bucket that is gone: what a crash in the middle of a bucket's removal leaves.
-pub fn remove_orphan(dir: &Path, name: &std::ffi::OsStr) {
-    let database =
-        name.to_str().and_then(|name| name.strip_suffix("-wal").or_else(|| name.strip_suffix("-shm")));
-    let Some(database) = database.filter(|name| number_of(name).is_some()) else { return };
-    if !dir.join(database).exists()
-        && let Err(error) = std::fs::remove_file(dir.join(name))
-    {
-        tracing::warn!(file = %name.display(), %error, "what is left of a bucket that is gone cannot be deleted");
-    }
+/// Where the bucket of a number is kept.
+pub fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(file_name(number))
 }
 
 /// The number of the bucket that is kept in a file of this name.
@@ -77,254 +92,286 @@ pub fn number_of(file_name: &str) -> Option<u32> {
     file_name.strip_prefix("bucket-")?.strip_suffix(".sqlite")?.parse().ok()
 }
 
+/// What was found at the opening of a file.
+pub enum Found {
+    /// A bucket, and the last flush that was found in it.
+    Bucket(Bucket, i64),
+    /// Nothing: a crash as it was begun.
+    Nothing,
+}
+
 impl Bucket {
-    /// Opens a bucket, or begins it.
-    pub async fn open(dir: &Path, number: u32) -> Result<Self, StoreError> {
-        let path = dir.join(file_name(number));
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .page_size(8192)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        let found: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut connection).await?;
-        match found {
-            SCHEMA => {}
-            // In one transaction, so that a crash leaves either an empty file or a whole schema.
-            0 => {
-                let mut transaction = connection.begin().await?;
-                sqlx::raw_sql(DDL).execute(&mut *transaction).await?;
-                transaction.commit().await?;
-            }
-            found => {
-                return Err(StoreError::Schema {
-                    place: path.display().to_string(),
-                    expected: SCHEMA,
-                    found,
-                });
-            }
-        }
-        let newest_us: Option<i64> =
-            sqlx::query_scalar("select max(first_us) from slice").fetch_one(&mut connection).await?;
-        connection.close().await?;
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .idle_timeout(Duration::from_secs(60))
-            .connect_lazy_with(options.clone().read_only(true));
-        Ok(Self {
-            number,
-            pool,
-            writer: tokio::sync::Mutex::new(None),
-            options,
-            newest_us: AtomicI64::new(newest_us.unwrap_or(NOTHING)),
-            path,
-            gone: AtomicBool::new(false),
-        })
+    /// Begins a bucket.
+    pub async fn begin(dir: &Path, number: u32, rule: Arc<str>) -> Result<Self, StoreError> {
+        let bucket = Self::new(dir, number, rule);
+        let mut connection = SqliteConnection::connect_with(&file::options(&bucket.path)).await?;
+        file::make(&mut connection, &bucket.path, DDL).await?;
+        sqlx::query("insert into bucket (rule, closed) values ($1, 0)")
+            .bind(&*bucket.rule)
+            .execute(&mut connection)
+            .await?;
+        bucket.writer.lock().await.connection = Some(connection);
+        Ok(bucket)
     }
 
-    /// Its octets on disk.
-    pub fn bytes(&self) -> u64 {
-        self.files().iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
+    fn new(dir: &Path, number: u32, rule: Arc<str>) -> Self {
+        Self {
+            number,
+            rule,
+            path: path(dir, number),
+            writer: Mutex::default(),
+            live: RwLock::default(),
+            next_row: AtomicU32::new(1),
+            next_segment: AtomicI64::new(1),
+            being_made: AtomicI64::new(0),
+            is_dirty: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens a bucket that an earlier run left. What does not count is deleted from it.
+    pub async fn open(dir: &Path, number: u32, counted: &Counted) -> Result<Found, StoreError> {
+        let path = path(dir, number);
+        // Writing, so that a log that a crash left is read; what was closed stays closed.
+        let options = file::read_options(&path).read_only(false);
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        if !file::version(&mut connection, &path).await? {
+            return Ok(Found::Nothing);
+        }
+        let found: Option<(String, bool)> =
+            sqlx::query_as("select rule, closed from bucket").fetch_optional(&mut connection).await?;
+        let Some((rule, is_closed)) = found else { return Ok(Found::Nothing) };
+        let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection).await?;
+        let is_closed = is_closed && journal == "delete";
+        let bucket = Self::new(dir, number, rule.into());
+        if !is_closed {
+            rows::clean(&mut connection, counted).await?;
+        }
+        let last_flush = bucket.load(&mut connection).await?;
+        bucket.is_closed.store(is_closed, Ordering::Release);
+        connection.close().await?;
+        Ok(Found::Bucket(bucket, last_flush))
+    }
+
+    /// Opens a bucket beside the backend that writes it, to be looked at.
+    pub async fn look(dir: &Path, number: u32) -> Result<Self, StoreError> {
+        let path = path(dir, number);
+        let mut connection = SqliteConnection::connect_with(&file::read_options(&path)).await?;
+        file::version(&mut connection, &path).await?;
+        let rule: String = sqlx::query_scalar("select rule from bucket").fetch_one(&mut connection).await?;
+        let bucket = Self::new(dir, number, rule.into());
+        bucket.load(&mut connection).await?;
+        connection.close().await?;
+        Ok(bucket)
+    }
+
+    /// Reads which segments are live, and the last flush.
+    async fn load(&self, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+        let segments: Vec<(i64, u8, i64, i64)> =
+            sqlx::query_as("select number, level, oldest_us, newest_us from segment order by number")
+                .fetch_all(&mut *connection)
+                .await?;
+        let (row, segment, flush): (u32, i64, i64) = sqlx::query_as(
+            "select (select coalesce(max(id), 0) from slice), (select coalesce(max(number), 0) from segment),
+                    (select coalesce(max(flush), 0) from segment)",
+        )
+        .fetch_one(connection)
+        .await?;
+        self.next_row.store(row + 1, Ordering::Release);
+        self.next_segment.store(segment + 1, Ordering::Release);
+        let live = |(number, level, oldest_us, newest_us)| {
+            Arc::new(Live { segment: Segment { number, level }, oldest_us, newest_us })
+        };
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = segments.into_iter().map(live).collect();
+        Ok(flush)
+    }
+
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What ids of its slices are counted from.
+    pub fn base(&self) -> i64 {
+        i64::from(self.number) << ROW_BITS
+    }
+
+    /// Whether a slice of this id would be in it.
+    pub fn holds(&self, id: i64) -> bool {
+        id >> ROW_BITS == i64::from(self.number)
+    }
+
+    /// The row that the next slice gets.
+    pub fn next_row(&self) -> u32 {
+        self.next_row.load(Ordering::Acquire)
+    }
+
+    /// A number for a segment that a merge makes; one at a time.
+    pub fn begin_merge(&self) -> i64 {
+        let number = self.next_segment.fetch_add(1, Ordering::AcqRel);
+        self.being_made.store(number, Ordering::Release);
+        number
+    }
+
+    /// Whether it is one segment in one file that never changes again.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    pub fn set_closed(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Says once that a part of it is damaged.
+    pub fn report(&self, error: &dyn std::fmt::Display) {
+        if !self.is_reported.swap(true, Ordering::AcqRel) {
+            tracing::error!(file = %self.path.display(), %error, "a part of it is damaged; searches that need it are partial");
+        }
+    }
+
+    pub fn is_reported(&self) -> bool {
+        self.is_reported.load(Ordering::Acquire)
+    }
+
+    /// The segments that walks go over.
+    pub fn live(&self) -> Vec<Arc<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Time of the youngest first message of a slice, µs since the epoch; `None` while the bucket is empty.
+    pub fn newest_us(&self) -> Option<i64> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.iter().map(|live| live.newest_us).max()
+    }
+
+    /// How a search opens it.
+    pub fn read_options(&self) -> SqliteConnectOptions {
+        file::read_options(&self.path).immutable(self.is_closed()).pragma("cache_size", "-256")
+    }
+
+    fn files(&self) -> [PathBuf; 3] {
+        file::with_companions(&self.path)
     }
 
     /// It as a piece that can go. A message is no younger than its bucket's last change, whatever its agent's clock says.
-    pub fn piece(&self, now_us: i64) -> Piece {
-        let changed = || std::fs::metadata(&self.path).ok()?.modified().ok();
-        let changed_us =
-            changed().and_then(|at| i64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
+    pub fn piece(&self, now_us: i64, stays: bool) -> Piece {
+        let changed_us = file::changed_us(&self.path).unwrap_or(now_us);
         Piece {
             name: file_name(self.number),
-            rule: rule::default_name(),
-            newest_us: self.newest_us().map(|us| us.min(changed_us.unwrap_or(now_us))),
-            bytes: self.bytes(),
-            stays: false,
+            rule: Arc::clone(&self.rule),
+            newest_us: self.newest_us().map(|us| us.min(changed_us)),
+            bytes: file::bytes(&self.files()),
+            stays,
         }
     }
 
     /// Deletes it. Who reads it at the moment finds what is left to find, without an error.
     pub async fn remove(&self) -> Result<(), StoreError> {
-        self.gone.store(true, Ordering::Release);
-        *self.writer.lock().await = None;
-        self.pool.close().await;
-        for path in self.files() {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::File {
-                        path: path.display().to_string(),
-                        message: error.to_string(),
-                    });
-                }
-                _ => {}
+        self.is_gone.store(true, Ordering::Release);
+        self.writer.lock().await.connection = None;
+        file::remove(&self.files())
+    }
+
+    /// Its writer, once nobody else writes.
+    pub async fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().await
+    }
+
+    /// A connection to write by.
+    pub async fn take(&self, writer: &mut Writer) -> Result<SqliteConnection, StoreError> {
+        match writer.connection.take() {
+            Some(connection) => Ok(connection),
+            // Not made anew: it may be gone.
+            None => {
+                Ok(SqliteConnection::connect_with(&file::options(&self.path).create_if_missing(false))
+                    .await?)
             }
+        }
+    }
+
+    /// Deletes what a flush left that does not count. None may be under way.
+    pub async fn clean(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        if self.is_dirty.load(Ordering::Acquire) {
+            let mut connection = self.take(writer).await?;
+            let being_made = Some(self.being_made.load(Ordering::Acquire));
+            let live =
+                self.live().iter().map(|live| live.segment.number).chain(being_made).collect::<Vec<_>>();
+            rows::clean_but(&mut connection, &live).await?;
+            writer.connection = Some(connection);
+            self.is_dirty.store(false, Ordering::Release);
         }
         Ok(())
     }
 
-    /// The database first: without it the others are nothing.
-    fn files(&self) -> [PathBuf; 3] {
-        ["", "-wal", "-shm"].map(|ending| {
-            let mut path = self.path.clone().into_os_string();
-            path.push(ending);
-            path.into()
-        })
-    }
-
-    pub fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// Time of the youngest first message of a slice, µs since the epoch; `None` while the bucket is empty.
-    pub fn newest_us(&self) -> Option<i64> {
-        Some(self.newest_us.load(Ordering::Acquire)).filter(|us| *us != NOTHING)
-    }
-
-    pub async fn checkpoint(&self, spool: &str) -> Result<Option<Position>, StoreError> {
-        let row: Option<(i64, i64)> =
-            sqlx::query_as("select segment, offset from checkpoint where spool = $1")
-                .bind(spool)
-                .fetch_optional(&self.pool)
-                .await?;
-        Ok(row.map(|(segment, offset)| Position {
-            segment: segment.cast_unsigned(),
-            offset: offset.cast_unsigned(),
-        }))
-    }
-
-    /// Stores a flush, all of it or nothing.
-    pub async fn write(&self, spool: &str, flush: &Flush) -> Result<(), StoreError> {
+    /// Stores slices and their postings, all of them or none. They are not seen before [`Self::publish`].
+    pub async fn store(&self, flush: i64, slices: &[&Slice], pages: &[Page]) -> Result<Pending, StoreError> {
         let mut writer = self.writer.lock().await;
-        // After an error the connection is not used again: its transaction may be in any state.
-        let mut connection = match writer.take() {
-            Some(connection) => connection,
-            None => SqliteConnection::connect_with(&self.options).await?,
+        let first_row = self.next_row();
+        let number = self.next_segment.fetch_add(1, Ordering::AcqRel);
+        let times = || slices.iter().map(|slice| slice.first_us);
+        let (Some(oldest_us), Some(newest_us)) = (times().min(), times().max()) else {
+            return Ok(Pending { live: None, rows: 0 });
         };
-        write(&mut connection, spool, flush).await?;
-        *writer = Some(connection);
-        if let Some(newest) = flush.slices.iter().map(|s| s.first_us).max() {
-            self.newest_us.fetch_max(newest, Ordering::AcqRel);
+        self.clean(&mut writer).await?;
+        let mut connection = self.take(&mut writer).await?;
+        // Until it is published, it does not count.
+        self.is_dirty.store(true, Ordering::Release);
+        let mut transaction = connection.begin().await?;
+        rows::insert_slices(&mut transaction, first_row, slices).await?;
+        rows::insert_pages(&mut transaction, number, pages).await?;
+        let dictionaries: Vec<_> = dictionary::needed(slices.iter().copied()).cloned().collect();
+        for dictionary in dictionaries {
+            sqlx::query("insert or ignore into dictionary (id, made_at_us, octets) values ($1, $2, $3)")
+                .bind(dictionary.id().get())
+                .bind(dictionary.made_at_us())
+                .bind(dictionary.octets())
+                .execute(&mut *transaction)
+                .await?;
         }
-        Ok(())
+        sqlx::query(
+            "insert into segment (number, level, oldest_us, newest_us, flush, first_row)
+             values ($1, 0, $2, $3, $4, $5)",
+        )
+        .bind(number)
+        .bind(oldest_us)
+        .bind(newest_us)
+        .bind(flush)
+        .bind(first_row)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        writer.connection = Some(connection);
+        let live = Live { segment: Segment { number, level: 0 }, oldest_us, newest_us };
+        Ok(Pending { live: Some(live), rows: u32::try_from(slices.len()).unwrap_or(u32::MAX) })
     }
 
-    /// The next slices of a walk that are in this bucket.
-    pub async fn walk(
-        &self,
-        walk: &Walk,
-        dictionaries: &Dictionaries,
-    ) -> Result<Vec<StoredSlice>, StoreError> {
-        let (after_us, after_row) = self.after(walk.after);
-        let mut query = sqlx::query(walk.sql())
-            .bind(walk.first_since_us.unwrap_or(i64::MIN))
-            .bind(walk.first_until_us.unwrap_or(i64::MAX))
-            .bind(after_us)
-            .bind(after_row)
-            .bind(walk.limit);
-        if let Some(key) = walk.key {
-            query = query.bind(key.hash());
-        }
-        let slices = async {
-            let mut slices = Vec::new();
-            for row in query.fetch_all(&self.pool).await? {
-                let id: i64 = row.try_get(0)?;
-                slices.push(StoredSlice {
-                    id: i64::from(self.number) << ROW_BITS | id,
-                    first_us: row.try_get(1)?,
-                    dictionary: None,
-                    blob: row.try_get(2)?,
-                });
-            }
-            let missing = dictionaries.give(&mut slices);
-            if !missing.is_empty() {
-                dictionaries.give_loaded(&mut slices, &self.dictionaries(&missing).await?);
-            }
-            Ok(slices)
-        };
-        match slices.await {
-            Err(_) if self.gone.load(Ordering::Acquire) => Ok(Vec::new()),
-            slices => slices,
-        }
+    /// The flush counts: what it brought is found from now on.
+    pub fn publish(&self, pending: Pending) {
+        self.is_dirty.store(false, Ordering::Release);
+        self.next_row.fetch_add(pending.rows, Ordering::AcqRel);
+        self.live.write().unwrap_or_else(PoisonError::into_inner).extend(pending.live.map(Arc::new));
     }
 
-    /// The newest dictionary that its slices need.
-    pub async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
-        let sql = "select made_at_us, octets from dictionary order by made_at_us desc limit 1";
-        let row: Option<(i64, Vec<u8>)> = sqlx::query_as(sql).fetch_optional(&self.pool).await?;
-        Ok(row.and_then(|(made_at_us, octets)| dictionary::stored(octets, made_at_us, &self.path.display())))
-    }
-
-    /// Those of these dictionaries that are there, and whole.
-    async fn dictionaries(&self, ids: &[DictionaryId]) -> Result<Vec<Arc<Dictionary>>, StoreError> {
-        let mut found = Vec::new();
-        for id in ids {
-            let row: Option<(i64, Vec<u8>)> =
-                sqlx::query_as("select made_at_us, octets from dictionary where id = $1")
-                    .bind(id.get())
-                    .fetch_optional(&self.pool)
-                    .await?;
-            found.extend(row.and_then(|(made_at_us, octets)| {
-                dictionary::stored(octets, made_at_us, &self.path.display())
-            }));
-        }
-        Ok(found)
-    }
-
-    /// A place in the walk over all buckets, as one in this bucket.
-    fn after(&self, after: Option<(i64, i64)>) -> (i64, i64) {
-        let Some((first_us, id)) = after else { return (i64::MAX, i64::MAX) };
-        let row = match (id >> ROW_BITS).cmp(&i64::from(self.number)) {
-            std::cmp::Ordering::Less => i64::MIN,
-            std::cmp::Ordering::Equal => id & ((1 << ROW_BITS) - 1),
-            std::cmp::Ordering::Greater => i64::MAX,
-        };
-        (first_us, row)
+    /// A merged segment takes the place of those it was made of.
+    pub fn replace(&self, merged: &[Arc<Live>], by: Live) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|live| merged.iter().all(|merged| !Arc::ptr_eq(live, merged)));
+        live.push(Arc::new(by));
     }
 }
 
-async fn write(connection: &mut SqliteConnection, spool: &str, flush: &Flush) -> Result<(), StoreError> {
-    let mut transaction = connection.begin().await?;
-    // Nobody else writes to this file, so the ids can be given out here, and many rows go in with one statement.
-    let last: Option<i64> =
-        sqlx::query_scalar("select max(id) from slice").fetch_one(&mut *transaction).await?;
-    let slices: Vec<_> = (last.unwrap_or(0) + 1..).zip(&flush.slices).collect();
-    for rows in slices.chunks(ROWS_OF_SLICES) {
-        let mut insert = QueryBuilder::<Sqlite>::new("insert into slice (id, first_us, count, blob) ");
-        insert.push_values(rows, |mut row, (id, slice)| {
-            row.push_bind(id)
-                .push_bind(slice.first_us)
-                .push_bind(slice.count)
-                .push_bind(slice.blob.as_slice());
-        });
-        insert.build().execute(&mut *transaction).await?;
+impl Writer {
+    /// Keeps the connection for the next.
+    pub fn done(&mut self, connection: SqliteConnection) {
+        self.connection = Some(connection);
     }
-    // In the order of their table, which is what it costs least to insert in.
-    let mut keys: Vec<_> = slices
-        .iter()
-        .flat_map(|(id, slice)| slice.keys.iter().map(move |key| (key.hash(), slice.first_us, *id)))
-        .collect();
-    keys.sort_unstable();
-    for rows in keys.chunks(ROWS_OF_KEYS) {
-        let mut insert = QueryBuilder::<Sqlite>::new("insert into slice_key (key, first_us, slice) ");
-        insert.push_values(rows, |mut row, (key, first_us, slice)| {
-            row.push_bind(key).push_bind(first_us).push_bind(slice);
-        });
-        insert.build().execute(&mut *transaction).await?;
-    }
-    for dictionary in dictionary::needed(&flush.slices) {
-        sqlx::query("insert or ignore into dictionary (id, made_at_us, octets) values ($1, $2, $3)")
-            .bind(dictionary.id().get())
-            .bind(dictionary.made_at_us())
-            .bind(dictionary.octets())
-            .execute(&mut *transaction)
-            .await?;
-    }
-    sqlx::query("insert or replace into checkpoint (spool, segment, offset) values ($1, $2, $3)")
-        .bind(spool)
-        .bind(flush.end.segment.cast_signed())
-        .bind(flush.end.offset.cast_signed())
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    Ok(())
 }

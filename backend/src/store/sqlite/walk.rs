@@ -1,0 +1,251 @@
+//! Reads slices out of the buckets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, Row};
+
+use super::Inner;
+use super::bucket::{Bucket, Live};
+use super::file;
+use super::rows::list;
+use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
+use crate::store::{Dictionary, DictionaryId, StoreError, StoredSlice, Walk, Walked, dictionary};
+
+/// A segment: which of the buckets of the walk, and its number.
+type Place = (usize, i64);
+
+/// What a walk goes over. It holds the segments, so that their pages stay while it goes.
+struct Ground {
+    buckets: Vec<Arc<Bucket>>,
+    _live: Vec<Vec<Arc<Live>>>,
+}
+
+/// A slice that was found, and not read yet.
+struct Met {
+    bucket: usize,
+    first_us: i64,
+    id: i64,
+}
+
+impl Inner {
+    /// The next slices of a walk.
+    pub async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
+        let limit = walk.limit as usize;
+        let (ground, mut walker) = self.ground(walk);
+        let mut walked = Walked::default();
+        // What cannot be read is made up for, so that less than the limit means the end.
+        while walked.slices.len() < limit {
+            let (met, is_end) =
+                self.meet(&ground, &mut walker, limit - walked.slices.len(), &mut walked.partial).await?;
+            let mut slices = self.read(&ground, &met, &mut walked.partial).await?;
+            walked.slices.append(&mut slices);
+            if is_end {
+                break;
+            }
+        }
+        let reached_us = walked.slices.last().filter(|_| walked.slices.len() >= limit).map(|s| s.first_us);
+        walked.partial |= self.set_aside.concerns(walk, reached_us);
+        Ok(walked)
+    }
+
+    fn ground(&self, walk: &Walk) -> (Ground, Walker<Place>) {
+        let buckets = self.buckets();
+        let live: Vec<_> = buckets.iter().map(|bucket| bucket.live()).collect();
+        let mut walker = Walker::new(walk);
+        for (place, (bucket, live)) in buckets.iter().zip(&live).enumerate() {
+            for live in live {
+                walker.add(Source {
+                    segment: (place, live.segment.number),
+                    base: bucket.base(),
+                    oldest_us: live.oldest_us,
+                    newest_us: live.newest_us,
+                });
+            }
+        }
+        (Ground { buckets, _live: live }, walker)
+    }
+
+    /// The next slices by their postings, and whether these are the last.
+    async fn meet(
+        &self,
+        ground: &Ground,
+        walker: &mut Walker<Place>,
+        most: usize,
+        partial: &mut bool,
+    ) -> Result<(Vec<Met>, bool), StoreError> {
+        let mut met = Vec::new();
+        while met.len() < most {
+            match walker.step() {
+                Next::Slice { segment: (bucket, _), first_us, id } => met.push(Met { bucket, first_us, id }),
+                Next::End => return Ok((met, true)),
+                Next::Pages => {
+                    let mut by_bucket: BTreeMap<usize, Vec<Wanted<Place>>> = BTreeMap::new();
+                    for wanted in walker.wanted() {
+                        by_bucket.entry(wanted.segment.0).or_default().push(wanted);
+                    }
+                    for (place, wanted) in by_bucket {
+                        let Some(bucket) = ground.buckets.get(place) else { continue };
+                        let pages = sound(bucket, self.pages(bucket, &wanted).await, partial)?;
+                        for (wanted, page) in wanted
+                            .iter()
+                            .zip(pages.unwrap_or_default().into_iter().chain(std::iter::repeat(None)))
+                        {
+                            let page = page.as_ref().map(|(first, data)| (*first, data.as_slice()));
+                            if let Err(error) = walker.feed(wanted.source, page) {
+                                bucket.report(&error);
+                                *partial = true;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok((met, false))
+    }
+
+    /// The pages that are wanted of a bucket, in that order.
+    async fn pages(
+        &self,
+        bucket: &Bucket,
+        wanted: &[Wanted<Place>],
+    ) -> Result<Vec<Option<(Posting, Vec<u8>)>>, StoreError> {
+        let mut reader = self.readers.take(bucket).await?;
+        let page = "(select id from page where segment = ? and first <= ? order by first desc limit 1)";
+        let sql = format!(
+            "select w.column1, p.first, p.data from (values {}) w join page p on p.id = w.column2",
+            list(&format!("(?, {page})"), wanted.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (n, wanted) in (0_i64..).zip(wanted) {
+            query = query.bind(n).bind(wanted.segment.1).bind(wanted.at.to_octets().to_vec());
+        }
+        let mut pages = vec![None; wanted.len()];
+        for row in query.fetch_all(&mut reader.connection).await? {
+            let (n, first, data): (i64, &[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let first = first.try_into().map(Posting::from_octets).ok();
+            if let Some(page) = usize::try_from(n).ok().and_then(|n| pages.get_mut(n)) {
+                // A place that is none cannot be told from a page that does not belong there.
+                *page = Some((first.unwrap_or(Posting::from_octets([0; 16])), data.to_vec()));
+            }
+        }
+        reader.done();
+        Ok(pages)
+    }
+
+    /// The slices that were met and can be read, in that order.
+    async fn read(
+        &self,
+        ground: &Ground,
+        met: &[Met],
+        partial: &mut bool,
+    ) -> Result<Vec<StoredSlice>, StoreError> {
+        let mut by_bucket: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (n, met) in met.iter().enumerate() {
+            by_bucket.entry(met.bucket).or_default().push(n);
+        }
+        let mut slices: Vec<Option<StoredSlice>> = vec![None; met.len()];
+        for (place, wanted) in by_bucket {
+            let Some(bucket) = ground.buckets.get(place) else { continue };
+            let ids: Vec<_> = wanted.iter().filter_map(|n| Some(met.get(*n)?.id - bucket.base())).collect();
+            let Some(mut blobs) = sound(bucket, self.blobs(bucket, &ids).await, partial)? else { continue };
+            for (n, id) in wanted.into_iter().zip(ids) {
+                let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
+                match blobs.remove(&id) {
+                    Some(blob) => {
+                        let (id, first_us) = (met.id, met.first_us);
+                        *slot = Some(StoredSlice { id, first_us, dictionary: None, blob });
+                    }
+                    None if bucket.is_gone() => {}
+                    None => {
+                        bucket.report(&"a slice is missing");
+                        *partial = true;
+                    }
+                }
+            }
+        }
+        let mut slices: Vec<_> = slices.into_iter().flatten().collect();
+        let missing = self.dictionaries.give(&mut slices);
+        if !missing.is_empty() {
+            let mut loaded = Vec::new();
+            for bucket in &ground.buckets {
+                let needs = |slice: &StoredSlice| slice.dictionary.is_none() && bucket.holds(slice.id);
+                if slices.iter().any(needs) {
+                    let found = self.dictionaries_of(bucket, &missing).await;
+                    loaded.extend(sound(bucket, found, partial)?.unwrap_or_default());
+                }
+            }
+            self.dictionaries.give_loaded(&mut slices, &loaded);
+        }
+        Ok(slices)
+    }
+
+    /// Blobs by the rows of their slices; those that are not there are left out.
+    async fn blobs(&self, bucket: &Bucket, rows: &[i64]) -> Result<BTreeMap<i64, Vec<u8>>, StoreError> {
+        let mut reader = self.readers.take(bucket).await?;
+        // A few lengths, so that few statements are prepared; what is too many is the last one again.
+        let length = rows.len().next_power_of_two();
+        let sql = format!("select id, blob from slice where id in ({})", list("?", length));
+        let padded = rows.iter().chain(rows.last().into_iter().cycle()).take(length);
+        let query = padded.fold(sqlx::query(AssertSqlSafe(sql)), |query, row| query.bind(*row));
+        let mut blobs = BTreeMap::new();
+        for row in query.fetch_all(&mut reader.connection).await? {
+            blobs.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+        reader.done();
+        Ok(blobs)
+    }
+
+    /// Those of these dictionaries that are in a bucket, and whole.
+    async fn dictionaries_of(
+        &self,
+        bucket: &Bucket,
+        ids: &[DictionaryId],
+    ) -> Result<Vec<Arc<Dictionary>>, StoreError> {
+        let mut reader = self.readers.take(bucket).await?;
+        let mut found = Vec::new();
+        for id in ids {
+            let row: Option<(i64, Vec<u8>)> =
+                sqlx::query_as("select made_at_us, octets from dictionary where id = $1")
+                    .bind(id.get())
+                    .fetch_optional(&mut reader.connection)
+                    .await?;
+            found.extend(row.and_then(|(made_at_us, octets)| {
+                dictionary::stored(octets, made_at_us, &bucket.path().display())
+            }));
+        }
+        reader.done();
+        Ok(found)
+    }
+
+    /// The newest dictionary that slices of a bucket need.
+    pub async fn newest_dictionary_of(&self, bucket: &Bucket) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        let mut reader = self.readers.take(bucket).await?;
+        let row: Option<(i64, Vec<u8>)> =
+            sqlx::query_as("select made_at_us, octets from dictionary order by made_at_us desc limit 1")
+                .fetch_optional(&mut reader.connection)
+                .await?;
+        reader.done();
+        Ok(row.and_then(|(made_at_us, octets)| {
+            dictionary::stored(octets, made_at_us, &bucket.path().display())
+        }))
+    }
+}
+
+/// What was read of a bucket; nothing where the bucket is gone, or damaged there, which makes the search partial.
+pub fn sound<T>(
+    bucket: &Bucket,
+    read: Result<T, StoreError>,
+    partial: &mut bool,
+) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(_) if bucket.is_gone() => Ok(None),
+        Err(StoreError::Unavailable(error)) if file::is_damage(&error) => {
+            bucket.report(&error);
+            *partial = true;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
