@@ -221,7 +221,23 @@ pub struct Spool {
     pub sync_milliseconds: u64,
     /// Longest wait for a flush, ms.
     pub flush_milliseconds: u64,
+    /// Threads that make slices; 0 for as many as there are processors.
+    pub flush_threads: usize,
 }
+
+impl Spool {
+    /// Threads that make slices.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.flush_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS),
+            threads => threads,
+        }
+    }
+}
+
+/// Threads that make slices at most, unless more are set: the store is busy by then.
+const MOST_THREADS: usize = 8;
 
 /// Memory.
 #[derive(Clone, Copy, Debug, Deserialize)]

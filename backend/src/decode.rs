@@ -1,10 +1,9 @@
 //! A spooled record → a message.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use bytes::Bytes;
-
-use crate::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
+use crate::call::message::{CapturedRef, PROTOCOL_SIP, Transport};
 use crate::spool::Record;
 use crate::tenant::Tenants;
 
@@ -26,12 +25,16 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// When it is not HEP, or its payload does not inflate.
-pub fn decode(record: &Record, inflated_bytes: usize, tenants: &Tenants) -> Result<Message, DecodeError> {
+pub fn decode<'a>(
+    record: &'a Record,
+    inflated_bytes: usize,
+    tenants: &Tenants,
+) -> Result<CapturedRef<'a>, DecodeError> {
     let packet = hep::decode(&record.hep)?;
     let payload = packet.payload.inflate(inflated_bytes)?;
     let protocol_type = packet.protocol_type.unwrap_or(PROTOCOL_SIP);
     let agent_id = packet.agent_id.unwrap_or(0);
-    let captured = Captured {
+    Ok(CapturedRef {
         captured_at_us: captured_at_us(&packet).unwrap_or(record.received_at_us),
         src: address(packet.src_ip, packet.src_port),
         dst: address(packet.dst_ip, packet.dst_port),
@@ -44,9 +47,8 @@ pub fn decode(record: &Record, inflated_bytes: usize, tenants: &Tenants) -> Resu
         // SIP says itself which call it belongs to.
         call_id: text(packet.call_id).filter(|_| protocol_type != PROTOCOL_SIP),
         full_length: packet.full_length,
-        raw: Bytes::copy_from_slice(&payload),
-    };
-    Ok(Message::read(MessageId::default(), captured))
+        raw: payload,
+    })
 }
 
 /// When the agent saw the message. HEP1 does not say, and some agents send zeros.
@@ -78,8 +80,13 @@ fn transport(packet: &hep::Packet<'_>) -> Transport {
     }
 }
 
-fn text(octets: Option<&[u8]>) -> Option<Box<str>> {
-    let text = String::from_utf8_lossy(octets?);
-    let text = text.trim_matches('\0').trim();
-    (!text.is_empty()).then(|| text.into())
+fn text(octets: Option<&[u8]>) -> Option<Cow<'_, str>> {
+    fn trimmed(text: &str) -> &str {
+        text.trim_matches('\0').trim()
+    }
+    let text = match String::from_utf8_lossy(octets?) {
+        Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
+        Cow::Owned(text) => Cow::Owned(trimmed(&text).to_owned()),
+    };
+    (!text.is_empty()).then_some(text)
 }

@@ -1,23 +1,38 @@
-//! Moves what is safe in the spool into the store: a thread that collects for a while, cuts into slices, and writes.
-//! While the store is away it tries again; the spool keeps what waits.
+//! Moves what is safe in the spool into the store. One thread collects records for a while, and cuts them into slices on
+//! several; another writes them, while the first collects again. One flush is made while the one before is written, and
+//! no more: what is held in memory is bounded in octets, and the spool keeps what waits.
 
+mod aside;
+mod trainer;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+pub use aside::Aside;
+
 use crate::decode::decode;
-use crate::spool::{Position, SpoolReader};
-use crate::store::slice::Cutter;
-use crate::store::{Flush, Store, StoreError};
+use crate::parallel;
+use crate::spool::{Position, Record, SpoolReader};
+use crate::store::slice::{Cut, Cutter, Item};
+use crate::store::{Flush, Store};
 use crate::telemetry::Metrics;
 use crate::tenant::Tenants;
+use trainer::Trainer;
+use writer::{Stored, Writer};
 
 /// Records that one flush takes at most.
-const FLUSH_RECORDS: usize = 100_000;
+const FLUSH_RECORDS: usize = 200_000;
 
-/// The longest pause before a store that failed is tried again.
+/// Fewer records than this are not worth another thread.
+const RECORDS_OF_A_THREAD: usize = 500;
+
+/// Longest pause after the spool could not be read.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a flusher needs.
@@ -26,62 +41,87 @@ pub struct Flusher {
     pub store: Arc<dyn Store>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Octets of HEP that one flush takes at most.
+    /// Octets of HEP that are between spool and store at most.
     pub most_bytes: usize,
-    /// Longest wait for a flush.
+    /// Longest wait from a message's coming until it can be found.
     pub interval: Duration,
     /// Bound on an inflated payload, octets.
     pub inflated_bytes: usize,
     /// Whose a packet may be.
     pub tenants: Arc<Tenants>,
-    /// Makes slices.
+    /// Makes slices. Its dictionary is the first one; others are trained.
     pub cutter: Cutter,
+    /// On so many threads slices are made.
+    pub threads: usize,
+    /// Where what cannot be stored is kept.
+    pub aside: Aside,
     /// Set when the backend stops: what the spool still holds is written, and then the flusher ends.
     pub stop: Arc<AtomicBool>,
 }
 
-/// What came of a flush.
-enum Flushed {
-    /// There was nothing to flush.
-    Nothing,
-    /// The backend stops, and the store could not be written.
-    StoreAway,
-    /// Everything in the spool before this is stored.
-    UpTo(Position),
+/// Records that go to the store together, and where they end in the spool.
+struct Collected {
+    records: Vec<Record>,
+    end: Position,
 }
 
 impl Flusher {
     /// Flushes until stopped.
-    pub fn run(self, mut reader: SpoolReader, runtime: &Handle) {
-        loop {
-            // Asked before reading: what was synced before the stop is then certainly read.
-            let last = self.stop.load(Ordering::Acquire);
-            match self.collect_and_write(&mut reader, runtime, last) {
-                Flushed::UpTo(end) => {
-                    if let Err(error) = reader.release(end) {
-                        tracing::error!(%error, "what is stored cannot be deleted from the spool");
+    pub fn run(mut self, mut reader: SpoolReader, runtime: &Handle) {
+        let mut trainer = Trainer::new(self.cutter.dictionary.take());
+        let (stored, aside) = (Stored::default(), self.aside.clone());
+        let (store, metrics, stop) =
+            (Arc::clone(&self.store), Arc::clone(&self.metrics), Arc::clone(&self.stop));
+        std::thread::scope(|scope| {
+            // A flush is handed over when the one before is stored.
+            let (ready, flushes) = sync_channel(0);
+            let writer = Writer {
+                store: &store,
+                metrics: &metrics,
+                stop: &stop,
+                runtime,
+                aside: &aside,
+                stored: &stored,
+                begin: reader.position(),
+            };
+            scope.spawn(move || writer.run(&flushes));
+            let mut making = Duration::ZERO;
+            loop {
+                // Asked before reading: what was synced before the stop is then certainly read.
+                let last = self.stop.load(Ordering::Acquire);
+                let wait = self.interval.saturating_sub(making).max(self.interval / 4);
+                let collected = self.collect(&mut reader, wait, last);
+                release(&mut reader, &stored);
+                let begun = Instant::now();
+                let Some(collected) = collected else {
+                    if last {
+                        break;
                     }
+                    continue;
+                };
+                // A writer that is gone could not store what it has. Reading on would leave a gap, so the next start reads
+                // it again.
+                if ready.send(self.make(collected, &mut trainer)).is_err() {
+                    break;
                 }
-                Flushed::Nothing if last => return,
-                Flushed::Nothing => {}
-                // What was read is not stored. Reading on would leave a gap, so the next start reads it again.
-                Flushed::StoreAway => return,
+                making = begun.elapsed();
             }
-        }
+        });
+        release(&mut reader, &stored);
     }
 
-    /// Collects for one flush and writes it.
-    fn collect_and_write(&self, reader: &mut SpoolReader, runtime: &Handle, last: bool) -> Flushed {
-        let mut messages = Vec::new();
-        let (mut end, mut records, mut bytes) = (None, 0, 0);
+    /// Collects for one flush.
+    fn collect(&self, reader: &mut SpoolReader, wait: Duration, last: bool) -> Option<Collected> {
+        let most_bytes = (self.most_bytes / 2).max(1);
+        let (mut records, mut end, mut bytes) = (Vec::new(), None, 0);
         let begun = Instant::now();
         loop {
-            let left = self.interval.saturating_sub(begun.elapsed());
-            if records >= FLUSH_RECORDS || bytes >= self.most_bytes || left.is_zero() {
+            let left = wait.saturating_sub(begun.elapsed());
+            if records.len() >= FLUSH_RECORDS || bytes >= most_bytes || left.is_zero() {
                 break;
             }
             let wait = if last { Duration::ZERO } else { left };
-            let batch = match reader.next_batch(FLUSH_RECORDS - records, self.most_bytes - bytes, wait) {
+            let mut batch = match reader.next_batch(FLUSH_RECORDS - records.len(), most_bytes - bytes, wait) {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.metrics.spool_readable(false);
@@ -94,66 +134,70 @@ impl Flusher {
             if batch.records.is_empty() && (last || self.stop.load(Ordering::Acquire)) {
                 break;
             }
-            for record in &batch.records {
-                records += 1;
-                bytes += record.hep.len();
-                match decode(record, self.inflated_bytes, &self.tenants) {
-                    Ok(message) => messages.push(message),
-                    Err(error) => {
-                        self.metrics.undecodable.inc();
-                        tracing::error!(peer = %record.peer, %error, "a spooled record cannot be read");
-                    }
-                }
-            }
             if !batch.records.is_empty() {
                 end = Some(batch.end);
             }
+            bytes += batch.records.iter().map(|record| record.hep.len()).sum::<usize>();
+            records.append(&mut batch.records);
         }
-        let Some(end) = end else { return Flushed::Nothing };
-        let count = messages.len() as u64;
-        let slices = match self.cutter.cut(messages) {
-            Ok(slices) => slices,
-            Err(error) => {
-                self.metrics.undecodable.inc_by(count);
-                tracing::error!(%error, messages = count, "messages cannot be encoded");
-                Vec::new()
-            }
-        };
-        if self.write(&Flush { slices, end }, runtime) {
-            self.metrics.stored(count);
-            return Flushed::UpTo(end);
-        }
-        Flushed::StoreAway
+        end.map(|end| Collected { records, end })
     }
 
-    /// Writes until it succeeds, or fails at a stop; whether it was written.
-    fn write(&self, flush: &Flush, runtime: &Handle) -> bool {
-        let mut pause = Duration::from_millis(100);
-        let mut tried = false;
-        loop {
-            let error: StoreError = match runtime.block_on(self.write_once(flush, tried)) {
-                Ok(()) => {
-                    self.metrics.store_up(true);
-                    return true;
+    /// Makes slices of what was collected. What cannot be read or put into a slice is left out, counted and kept aside.
+    fn make(&mut self, collected: Collected, trainer: &mut Trainer) -> Flush {
+        let Collected { records, end } = collected;
+        self.cutter.dictionary = trainer.dictionary();
+        self.cutter.sample_bytes = trainer.wanted_bytes();
+        let threads = self.threads.min(records.len() / RECORDS_OF_A_THREAD).max(1);
+        let parts: Vec<_> = records.chunks(records.len().div_ceil(threads).max(1)).collect();
+        let (mut items, mut of) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        let mut bad = Vec::new();
+        for (record, read) in
+            records.iter().zip(parallel::map(parts, |part| self.read(part)).into_iter().flatten())
+        {
+            match read {
+                Ok(item) => {
+                    items.push(item);
+                    of.push(record);
                 }
-                Err(error) => error,
-            };
-            self.metrics.store_up(false);
-            tracing::error!(%error, "the store failed; what came in waits in the spool");
-            if self.stop.load(Ordering::Acquire) {
-                return false;
+                Err(error) => {
+                    self.metrics.undecodable.inc();
+                    tracing::error!(peer = %record.peer, %error, "a spooled record cannot be read");
+                    bad.push(record);
+                }
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            tried = true;
         }
+        let mut cut = self.cutter.cut_items(&items, threads);
+        trainer.see(&mut cut);
+        let Cut { slices, left_out, .. } = cut;
+        for (item, error) in left_out {
+            self.metrics.left_out.inc();
+            tracing::error!(%error, "a message cannot be put into a slice");
+            bad.extend(of.get(item));
+        }
+        if !bad.is_empty() {
+            self.aside.keep(&bad);
+        }
+        Flush { slices, end }
     }
 
-    /// Writes a flush, unless an earlier try that seemed to fail has stored it: maybe all that failed was its answer.
-    async fn write_once(&self, flush: &Flush, tried: bool) -> Result<(), StoreError> {
-        if tried && self.store.checkpoint().await? == Some(flush.end) {
-            return Ok(());
-        }
-        self.store.write(flush).await
+    /// Reads records. What is wrong with one concerns no other.
+    fn read<'a>(&self, records: &'a [Record]) -> Vec<Result<Item<'a>, String>> {
+        let read = |record: &'a Record| {
+            let captured =
+                decode(record, self.inflated_bytes, &self.tenants).map_err(|error| error.to_string())?;
+            Ok(Item::read(captured, &self.cutter.paths))
+        };
+        let fenced = |record: &'a Record| catch_unwind(AssertUnwindSafe(|| read(record)));
+        records.iter().map(|record| fenced(record).unwrap_or_else(|_| Err("a panic".into()))).collect()
+    }
+}
+
+/// Lets the spool forget what is stored.
+fn release(reader: &mut SpoolReader, stored: &Stored) {
+    if let Some(end) = stored.take()
+        && let Err(error) = reader.release(end)
+    {
+        tracing::error!(%error, "what is stored cannot be deleted from the spool");
     }
 }

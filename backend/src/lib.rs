@@ -17,6 +17,7 @@ pub mod flush;
 pub mod ingest;
 pub mod memory;
 pub mod network;
+pub mod parallel;
 pub mod search;
 pub mod serve;
 pub mod spool;

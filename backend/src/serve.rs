@@ -20,7 +20,7 @@ use crate::cli::print;
 use crate::config::{Config, ConfigError};
 use crate::customer::{self, CustomerState};
 use crate::databases;
-use crate::flush::Flusher;
+use crate::flush::{Aside, Flusher};
 use crate::ingest::Admission;
 use crate::ingest::keys::Keys;
 use crate::ingest::tls::Tls;
@@ -85,7 +85,14 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         interval: Duration::from_millis(config.spool.flush_milliseconds),
         inflated_bytes: config.hep.inflated_bytes,
         tenants: Arc::new(config.tenants()),
-        cutter: Cutter { paths: Arc::clone(&paths), retention: Arc::clone(&retention), dictionary },
+        cutter: Cutter {
+            paths: Arc::clone(&paths),
+            retention: Arc::clone(&retention),
+            dictionary,
+            sample_bytes: 0,
+        },
+        threads: config.spool.threads(),
+        aside: Aside::new(databases::data_dir(config)?.join("quarantine")),
         stop: Arc::clone(&stop_flushing),
     };
     let runtime = Handle::current();

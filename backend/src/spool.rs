@@ -112,6 +112,25 @@ use disk::{Disk, RealDisk};
 use shared::Shared;
 use streams::Streams;
 
+/// A segment that is written as a whole, and the name of its file. Records that are longer than any can be are left out.
+#[must_use]
+pub fn segment_of(number: u64, records: &[&Record]) -> (String, Vec<u8>) {
+    let mut octets = segment::header(number).to_vec();
+    for record in records {
+        if let Some(head) = segment::Head::new(record, None) {
+            octets.extend_from_slice(head.octets());
+            octets.extend_from_slice(&record.hep);
+        }
+    }
+    (segment::name(number), octets)
+}
+
+/// The number of the segment in a file of this name.
+#[must_use]
+pub fn segment_number(file_name: &std::ffi::OsStr) -> Option<u64> {
+    segment::number(file_name.to_str()?)
+}
+
 /// A place in the spool: a segment, and an offset in it. Positions grow with time.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Position {

@@ -80,6 +80,9 @@ pub enum StoreError {
     /// So much of the store is away that the question cannot be answered; it may be later.
     #[error("store is away: {0}")]
     Away(String),
+    /// The database does not take what it was given, however often it is tried.
+    #[error("the store refuses it: {0}")]
+    Refused(String),
     /// A file of the store cannot be used.
     #[error("store file {path}: {message}")]
     File {
@@ -102,7 +105,17 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(error)
+        // Data exceptions and exceeded limits of PostgreSQL; of SQLite, a value that is too large.
+        let refuses = |code: &str| {
+            code == "18" || (code.len() == 5 && (code.starts_with("22") || code.starts_with("54")))
+        };
+        match &error {
+            sqlx::Error::Database(database) if database.code().is_some_and(|code| refuses(&code)) => {
+                Self::Refused(error.to_string())
+            }
+            sqlx::Error::Encode(_) => Self::Refused(error.to_string()),
+            _ => Self::Unavailable(error),
+        }
     }
 }
 

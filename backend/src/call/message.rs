@@ -1,5 +1,6 @@
 //! One SIP message (or event: a captured payload that is not SIP) as the backend knows it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -142,6 +143,67 @@ pub struct Captured {
     pub full_length: Option<u32>,
     /// The payload, octet for octet.
     pub raw: Bytes,
+}
+
+/// A captured message that lies elsewhere, in a record of the spool. See [`Captured`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Captured`")]
+pub struct CapturedRef<'a> {
+    pub captured_at_us: i64,
+    pub src: SocketAddr,
+    pub dst: SocketAddr,
+    pub transport: Transport,
+    pub agent_id: u32,
+    pub agent_name: Option<Cow<'a, str>>,
+    pub protocol_type: u8,
+    pub tenant: Option<Arc<str>>,
+    pub correlation_id: Option<Cow<'a, str>>,
+    pub call_id: Option<Cow<'a, str>>,
+    pub full_length: Option<u32>,
+    pub raw: Cow<'a, [u8]>,
+}
+
+impl CapturedRef<'_> {
+    /// The same on its own.
+    #[must_use]
+    pub fn to_captured(&self) -> Captured {
+        let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(Into::into);
+        Captured {
+            captured_at_us: self.captured_at_us,
+            src: self.src,
+            dst: self.dst,
+            transport: self.transport,
+            agent_id: self.agent_id,
+            agent_name: text(&self.agent_name),
+            protocol_type: self.protocol_type,
+            tenant: self.tenant.clone(),
+            correlation_id: text(&self.correlation_id),
+            call_id: text(&self.call_id),
+            full_length: self.full_length,
+            raw: Bytes::copy_from_slice(&self.raw),
+        }
+    }
+}
+
+impl Captured {
+    /// The same, lent.
+    #[must_use]
+    pub fn lent(&self) -> CapturedRef<'_> {
+        CapturedRef {
+            captured_at_us: self.captured_at_us,
+            src: self.src,
+            dst: self.dst,
+            transport: self.transport,
+            agent_id: self.agent_id,
+            agent_name: self.agent_name.as_deref().map(Cow::Borrowed),
+            protocol_type: self.protocol_type,
+            tenant: self.tenant.clone(),
+            correlation_id: self.correlation_id.as_deref().map(Cow::Borrowed),
+            call_id: self.call_id.as_deref().map(Cow::Borrowed),
+            full_length: self.full_length,
+            raw: Cow::Borrowed(&self.raw),
+        }
+    }
 }
 
 /// The facts of a SIP message that are searched for and shown. Text that is not UTF-8 is shown with U+FFFD.

@@ -36,6 +36,7 @@ impl Config {
             ("memory.budget_bytes", self.memory.budget_bytes, memory::LEAST_BYTES, 1 << 40),
             ("spool.segment_bytes", self.spool.segment_bytes, 1 << 20, 1 << 30),
             ("spool.sync_milliseconds", self.spool.sync_milliseconds, 1, 1000),
+            ("spool.flush_threads", self.spool.flush_threads as u64, 0, 64),
             ("spool.flush_milliseconds", self.spool.flush_milliseconds, 50, 60_000),
         ];
         for (key, value, least, most) in ranges {

@@ -36,7 +36,12 @@ const MIN_RECORD_LEN: usize = 8 + 1 + 1 + 2 + 4;
 
 /// Where a segment is.
 pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:020}.seg"))
+    dir.join(name(number))
+}
+
+/// What its file is called.
+pub(super) fn name(number: u64) -> String {
+    format!("{number:020}.seg")
 }
 
 /// A segment's number by its file's name; `None` for files of another kind.

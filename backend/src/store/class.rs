@@ -1,7 +1,7 @@
 //! What a slice is about, as far as it matters for how long it is kept.
 
-use crate::call::event;
-use crate::call::message::{Kind, Message};
+use super::slice::Facts;
+use crate::call::message::Kind;
 
 /// What all messages of a slice are about.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -52,12 +52,12 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Takes one message of the slice into account.
-    pub fn see(&mut self, message: &Message) {
-        let is_request = message.kind == Kind::Request;
-        match message.sip.method.as_deref() {
-            _ if event::is_event(message) => self.events = true,
+    pub fn see(&mut self, facts: &Facts<'_>) {
+        let is_request = facts.kind == Kind::Request;
+        match facts.method.as_deref() {
+            _ if facts.kind == Kind::Other => self.events = true,
             Some("REGISTER") => self.registers = true,
-            Some("OPTIONS") if is_request && message.sip.to_tag.is_some() => self.others = true,
+            Some("OPTIONS") if is_request && facts.has_to_tag => self.others = true,
             Some("OPTIONS") => {
                 self.options = true;
                 self.options_outside |= is_request;

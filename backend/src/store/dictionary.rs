@@ -116,6 +116,11 @@ impl Dictionary {
         &self.octets
     }
 
+    /// Octets that some content takes, compressed with a dictionary or without.
+    pub(crate) fn compressed_bytes(dictionary: Option<&Self>, content: &[u8]) -> Option<usize> {
+        deflate(content, dictionary, <[u8]>::len).ok()
+    }
+
     fn encoder(&self) -> Option<&CDict<'static>> {
         self.encoder.get_or_init(|| CDict::try_create(&self.octets, LEVEL)).as_ref()
     }

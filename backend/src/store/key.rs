@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::slice::Facts;
 use crate::call::event::JsonPath;
-use crate::call::message::SipFacts;
 
 /// A hashed key of a slice. Of which kind it is went into the hash: no two kinds share a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -76,7 +76,7 @@ impl Key {
     /// The key of a method, any case: of a request, or of the CSeq of a reply.
     #[must_use]
     pub fn method(method: &str) -> Self {
-        Self::of(Kind::Method, method.to_ascii_uppercase().as_bytes())
+        in_capitals(&[], method, |octets| Self::of(Kind::Method, octets))
     }
 
     /// The key of the status of a reply.
@@ -88,8 +88,7 @@ impl Key {
     /// The key of the status of a reply and the method of its CSeq, any case.
     #[must_use]
     pub fn reply(status: u16, method: &str) -> Self {
-        let [high, low] = status.to_be_bytes();
-        Self::of(Kind::Reply, &[&[high, low], method.to_ascii_uppercase().as_bytes()].concat())
+        in_capitals(&status.to_be_bytes(), method, |octets| Self::of(Kind::Reply, octets))
     }
 
     /// The key of a class of replies, 3 to 6. Provisional replies and successes have none: they are nearly everywhere.
@@ -124,10 +123,10 @@ impl Key {
     }
 
     /// Adds the keys of what a SIP message says, but for its Call-ID. Some may be there already.
-    pub fn push_facts(sip: &SipFacts, keys: &mut Vec<Self>) {
+    pub(super) fn push_facts(sip: &Facts<'_>, keys: &mut Vec<Self>) {
         keys.extend(sip.from_user.as_deref().map(Self::from_user));
         keys.extend(sip.to_user.as_deref().map(Self::to_user));
-        keys.extend(sip.request_user().map(Self::request_user));
+        keys.extend(sip.request_user.as_deref().map(Self::request_user));
         let Some(method) = sip.method.as_deref() else { return };
         keys.push(Self::method(method));
         if let Some(status) = sip.status {
@@ -145,6 +144,19 @@ impl Key {
     pub const fn hash(self) -> i64 {
         self.0
     }
+}
+
+/// Gives the text in capitals, with something before it, to `take`. Most texts are short, and need no memory of their own.
+fn in_capitals<T>(before: &[u8], text: &str, take: impl FnOnce(&[u8]) -> T) -> T {
+    let mut short = [0; 32];
+    let Some(place) = short.get_mut(..before.len() + text.len()) else {
+        return take(&[before, text.to_ascii_uppercase().as_bytes()].concat());
+    };
+    let (head, tail) = place.split_at_mut(before.len());
+    head.copy_from_slice(before);
+    tail.copy_from_slice(text.as_bytes());
+    tail.make_ascii_uppercase();
+    take(place)
 }
 
 #[cfg(test)]
@@ -172,6 +184,10 @@ mod tests {
         assert_eq!(different.len(), same.len());
         assert_eq!(Key::method("invite"), Key::method("INVITE"));
         assert_eq!(Key::reply(200, "invite"), Key::reply(200, "INVITE"));
+        let (long, capitals) = ("m".repeat(40), "M".repeat(40));
+        assert_eq!(Key::method(&long), Key::method(&capitals));
+        assert_eq!(Key::reply(200, &long), Key::reply(200, &capitals));
+        assert_ne!(Key::method(&long), Key::method(&long[1..]));
         assert_eq!(Key::status_class(2), None);
     }
 }

@@ -9,6 +9,7 @@
 
 mod before;
 mod cutter;
+mod item;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,7 +22,9 @@ use super::dictionary::{self, Dictionary, DictionaryId, FrameError};
 use super::{Class, Key};
 use crate::call::message::{Captured, Message, MessageId, Transport};
 
-pub use cutter::Cutter;
+pub use cutter::{Cut, Cutter};
+pub(super) use item::Facts;
+pub use item::Item;
 
 const FORMAT: u8 = 3;
 
@@ -87,7 +90,7 @@ pub enum SliceError {
     Frame(#[from] FrameError),
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Header {
     first_us: i64,
     tenant: Option<Arc<str>>,
@@ -99,6 +102,19 @@ struct Header {
     entries: Vec<Entry>,
     /// Index and full length of each message that was cut.
     cut: Vec<(u32, u32)>,
+}
+
+/// [`Header`], lent: the same fields in the same order.
+#[derive(Serialize)]
+struct LentHeader<'a> {
+    first_us: i64,
+    tenant: Option<&'a str>,
+    correlation_id: Option<&'a str>,
+    call_id: Option<&'a str>,
+    hosts: &'a [SocketAddr],
+    agents: &'a [(u32, Option<&'a str>)],
+    entries: &'a [Entry],
+    cut: &'a [(u32, u32)],
 }
 
 #[derive(Deserialize, Serialize)]

@@ -48,6 +48,8 @@ pub struct Metrics {
     kernel_drops: Gauge,
     /// Records of the spool that could not be read.
     pub undecodable: Counter,
+    /// Messages that no slice, or no store, took.
+    pub left_out: Counter,
     /// Messages that a search left out because it had them twice.
     pub duplicates: Counter,
     stored: Counter,
@@ -111,6 +113,7 @@ impl Default for Metrics {
             acknowledgements: Counter::default(),
             kernel_drops: Gauge::default(),
             undecodable: Counter::default(),
+            left_out: Counter::default(),
             duplicates: Counter::default(),
             stored: Counter::default(),
             flushes: Counter::default(),
@@ -187,6 +190,11 @@ impl Metrics {
             retention.disk_free_bytes.clone(),
         );
         registry.register("store_messages", "messages stored", self.stored.clone());
+        registry.register(
+            "store_left_out_messages",
+            "messages that could not be stored, and were put aside",
+            self.left_out.clone(),
+        );
         registry.register("store_flushes", "flushes stored", self.flushes.clone());
         registry.register("store_errors", "failed tries to write to the store", self.store_errors.clone());
         registry.register("store_replica_up", "1 while the read replica answers", replica.is_up.clone());

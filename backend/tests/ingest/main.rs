@@ -3,6 +3,7 @@
 mod admission;
 mod numbered;
 mod pipeline;
+mod poison;
 mod rules;
 mod tenants;
 mod ways;

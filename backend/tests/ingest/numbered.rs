@@ -40,9 +40,8 @@ async fn answer(stream: &mut TcpStream) -> Acknowledged {
 async fn answered(stream: &mut TcpStream, number: u64) -> usize {
     let mut last = 0;
     for count in 1.. {
-        let Acknowledged { stream: 5, number: safe } = answer(stream).await else {
-            panic!("another stream's")
-        };
+        let Acknowledged { stream: id, number: safe } = answer(stream).await;
+        assert_eq!(id, 5);
         assert!(last <= safe && safe <= number, "{last} {safe} {number}");
         last = safe;
         if safe == number {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use siplens_backend::flush::Flusher;
+use siplens_backend::flush::{Aside, Flusher};
 use siplens_backend::ingest::keys::Keys;
 use siplens_backend::ingest::quarantine::Quarantine;
 use siplens_backend::ingest::{Admission, Rules, tcp, udp};
 use siplens_backend::search::filter::Filter;
 use siplens_backend::search::{Page, Search};
-use siplens_backend::spool::{Spool, SpoolConfig, SpoolWriter};
+use siplens_backend::spool::{Record, Spool, SpoolConfig, SpoolWriter};
 use siplens_backend::store::Store;
 use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
@@ -77,6 +77,8 @@ impl Pipeline {
             inflated_bytes: 65_536,
             tenants,
             cutter: Cutter::default(),
+            threads: 2,
+            aside: Aside::new(dir.join("quarantine")),
             stop: Arc::clone(&stop_flushing),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -122,6 +124,11 @@ impl Pipeline {
         })
         .await
         .expect("stopped");
+    }
+
+    /// Puts a record into the spool that ingest would not have taken.
+    pub fn offer(&self, record: Record) {
+        self.writer.handle().offer(record).expect("room");
     }
 
     pub async fn stored(&self) -> usize {

@@ -33,7 +33,7 @@ mod via;
 
 pub use header::{Header, Headers};
 pub use mask::{BodyMask, Mask, cover};
-pub use message::{CSeq, Message, parse};
+pub use message::{CSeq, Message, parse, parse_identity};
 pub use party::Party;
 pub use quick::{QUICK_SCAN_LEN, call_id};
 pub use start::{NotSip, StartLine};

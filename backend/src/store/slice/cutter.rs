@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{
-    Entry, FORMAT, Header, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError, dictionary,
+    Entry, FORMAT, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError,
+    dictionary,
 };
-use crate::call::event::{self, EventPaths};
-use crate::call::message::Message;
+use crate::call::event::EventPaths;
+use crate::call::message::{Message, PROTOCOL_SIP};
+use crate::parallel;
 use crate::store::class::Teller;
 use crate::store::{Dictionary, Key, Retention};
+
+/// Longest content of a slice that is worth a sample, octets.
+const LONGEST_SAMPLE: usize = 16 * 1024;
 
 /// Cuts messages into slices: by call, correlation id and tenant, events apart from SIP, and each so that it keeps to
 /// the bounds of a slice.
@@ -23,79 +28,145 @@ pub struct Cutter {
     pub retention: Arc<Retention>,
     /// What slices are compressed with.
     pub dictionary: Option<Arc<Dictionary>>,
+    /// So many octets of what slices hold are wanted as samples.
+    pub sample_bytes: usize,
 }
 
-/// What the messages of a slice have in common.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-struct Group {
-    tenant: Option<Arc<str>>,
-    correlation_id: Option<Box<str>>,
-    call_id: Option<Box<str>>,
-    /// Whether the call of an event is told by its agent, or else by its payload.
-    by_agent: bool,
-    is_event: bool,
+/// What became of some messages.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// The slices, by correlation id, call and time.
+    pub slices: Vec<Slice>,
+    /// Octets that the slices held before they were compressed.
+    pub content_bytes: usize,
+    /// Octets that they have now.
+    pub blob_bytes: usize,
+    /// What some of them hold, one after the other.
+    pub samples: Vec<u8>,
+    /// The length of each sample.
+    pub lengths: Vec<usize>,
+    /// Places of the items that could not be put into a slice, and why.
+    pub left_out: Vec<(usize, String)>,
 }
 
-/// A message with the keys that its payload alone does not tell for little.
-struct Keyed {
-    message: Message,
-    /// Keys of an event; none of SIP, whose keys are among its facts.
-    keys: Vec<Key>,
+/// The place of an item, in the order in which slices are made.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    session: u64,
+    group: u64,
+    captured_at_us: i64,
+    item: u32,
 }
 
 impl Cutter {
     /// Cuts messages into slices.
     ///
     /// # Errors
-    /// When a payload cannot be compressed, which only lack of memory brings about.
+    /// When one cannot be compressed, which only lack of memory brings about.
     pub fn cut(&self, messages: Vec<Message>) -> Result<Vec<Slice>, SliceError> {
-        let mut groups: HashMap<Group, Vec<Keyed>> = HashMap::new();
-        for message in messages {
-            let is_event = event::is_event(&message);
-            let (call_id, keys) = if is_event {
-                read_event(&message, &self.paths)
-            } else {
-                (message.sip.call_id.clone(), Vec::new())
-            };
-            let group = Group {
-                tenant: message.captured.tenant.clone(),
-                correlation_id: message.captured.correlation_id.clone(),
-                call_id: call_id.map(Into::into),
-                by_agent: message.captured.call_id.is_some(),
-                is_event,
-            };
-            groups.entry(group).or_default().push(Keyed { message, keys });
+        let items: Vec<_> = messages.iter().map(|m| Item::read(m.captured.lent(), &self.paths)).collect();
+        let Cut { slices, left_out, .. } = self.cut_items(&items, 1);
+        match left_out.into_iter().next() {
+            Some((_, why)) => Err(SliceError::Header(why)),
+            None => Ok(slices),
         }
-        // Neighbours in the store are neighbours in what is asked for: a session's calls lie together.
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut slices = Vec::with_capacity(groups.len());
-        for (_, mut group) in groups {
-            group.sort_by_key(|m| m.message.captured.captured_at_us);
-            let mut rest = group.as_slice();
-            while let Some(first) = rest.first() {
-                let (slice, others) = rest.split_at(fitting(first, rest));
-                slices.push(self.encode(first, slice)?);
-                rest = others;
+    }
+
+    /// Cuts items into slices, on so many threads. What cannot be put into one is left out, and all else is not.
+    #[must_use]
+    pub fn cut_items(&self, items: &[Item<'_>], threads: usize) -> Cut {
+        let mut places: Vec<_> = (0..)
+            .zip(items)
+            .map(|(place, item)| Place {
+                session: item.session,
+                group: item.group,
+                captured_at_us: item.captured.captured_at_us,
+                item: place,
+            })
+            .collect();
+        places.sort_unstable();
+        let mut parts = Vec::new();
+        let mut rest = places.as_slice();
+        let part = places.len().div_ceil(threads.max(1));
+        while !rest.is_empty() {
+            // A group is not torn apart.
+            let mut end = part.min(rest.len());
+            while rest
+                .get(end)
+                .is_some_and(|next| rest.get(end - 1).is_some_and(|last| last.group == next.group))
+            {
+                end += 1;
+            }
+            let (part, others) = rest.split_at(end);
+            parts.push(part);
+            rest = others;
+        }
+        let sample_bytes = self.sample_bytes / parts.len().max(1);
+        let cut = |part: &[Place]| Part { cutter: self, items, sample_bytes, content: Vec::new() }.cut(part);
+        let mut all = Cut::default();
+        for cut in parallel::map(parts, cut) {
+            all.slices.extend(cut.slices);
+            all.content_bytes += cut.content_bytes;
+            all.blob_bytes += cut.blob_bytes;
+            all.samples.extend(cut.samples);
+            all.lengths.extend(cut.lengths);
+            all.left_out.extend(cut.left_out);
+        }
+        all
+    }
+}
+
+/// What one thread cuts.
+struct Part<'a> {
+    cutter: &'a Cutter,
+    items: &'a [Item<'a>],
+    sample_bytes: usize,
+    /// What the slice at hand holds.
+    content: Vec<u8>,
+}
+
+impl Part<'_> {
+    fn cut(mut self, places: &[Place]) -> Cut {
+        let mut cut = Cut::default();
+        let mut messages: Vec<&Item<'_>> = Vec::new();
+        let mut rest = places;
+        while !rest.is_empty() {
+            messages.clear();
+            messages.extend(fitting(self.items, rest));
+            let (these, others) = rest.split_at(messages.len().clamp(1, rest.len()));
+            rest = others;
+            // What is wrong with one message costs its slice, and nothing else.
+            let encoded = catch_unwind(AssertUnwindSafe(|| self.encode(&messages)));
+            match encoded.unwrap_or_else(|_| Err(SliceError::Header("a panic".into()))) {
+                Ok(slice) => {
+                    cut.content_bytes += self.content.len();
+                    cut.blob_bytes += slice.blob.len();
+                    cut.slices.push(slice);
+                    if self.content.len() <= LONGEST_SAMPLE && cut.samples.len() < self.sample_bytes {
+                        cut.samples.extend_from_slice(&self.content);
+                        cut.lengths.push(self.content.len());
+                    }
+                }
+                Err(error) => {
+                    cut.left_out.extend(these.iter().map(|place| (place.item as usize, error.to_string())))
+                }
             }
         }
-        Ok(slices)
+        cut
     }
 
     /// Encodes messages of one group, in order of capture.
-    fn encode(&self, first: &Keyed, messages: &[Keyed]) -> Result<Slice, SliceError> {
-        let first = &first.message;
+    fn encode(&mut self, messages: &[&Item<'_>]) -> Result<Slice, SliceError> {
+        let first = messages.first().ok_or_else(|| SliceError::Header("no message".into()))?;
         let first_us = first.captured.captured_at_us;
         let mut hosts = Table::default();
         let mut agents = Table::default();
-        let mut keys = Vec::new();
-        let mut payload_bytes = 0;
+        let mut keys = Vec::with_capacity(16);
         let mut entries = Vec::with_capacity(messages.len());
         let mut cut = Vec::new();
         let mut class = Teller::default();
-        for (index, Keyed { message, keys: of_event }) in (0..).zip(messages) {
-            let Message { captured, sip, .. } = message;
-            class.see(message);
+        for (index, Item { captured, facts, keys: of_event, .. }) in (0..).zip(messages) {
+            class.see(facts);
             cut.extend(captured.full_length.map(|length| (index, length)));
             entries.push(Entry {
                 after_us: captured.captured_at_us.saturating_sub(first_us).unsigned_abs(),
@@ -103,82 +174,90 @@ impl Cutter {
                 dst: hosts.index(captured.dst),
                 transport: captured.transport as u8,
                 protocol_type: captured.protocol_type,
-                agent: agents.index((captured.agent_id, captured.agent_name.clone())),
+                agent: agents.index((captured.agent_id, captured.agent_name.as_deref())),
                 size: u32::try_from(captured.raw.len()).unwrap_or(u32::MAX),
             });
-            payload_bytes += captured.raw.len();
-            Key::push_facts(sip, &mut keys);
+            Key::push_facts(facts, &mut keys);
             keys.extend_from_slice(of_event);
         }
-        let tenant = first.captured.tenant.clone();
-        keys.extend(hosts.values.iter().map(|host: &SocketAddr| Key::host(host.ip())));
-        let call = first.sip.call_id.as_deref().or(first.captured.call_id.as_deref()).map(Key::call);
-        let correlation = first.captured.correlation_id.as_deref().map(Key::correlation);
-        keys.extend(first.sip.call_id.as_deref().map(Key::call));
+        let tenant = first.captured.tenant.as_deref();
+        let correlation_id = first.captured.correlation_id.as_deref();
+        let is_event = first.captured.protocol_type != PROTOCOL_SIP;
+        let call_id = first.facts.call_id.as_deref().filter(|_| !is_event);
+        let call = call_id.or(first.captured.call_id.as_deref()).map(Key::call);
+        let correlation = correlation_id.map(Key::correlation);
+        keys.extend(hosts.values.iter().map(|host| Key::host(host.ip())));
+        keys.extend(call_id.map(Key::call));
         keys.extend(correlation);
-        keys.extend(tenant.as_deref().map(Key::tenant));
+        keys.extend(tenant.map(Key::tenant));
         keys.sort_unstable();
         keys.dedup();
+        keys.shrink_to_fit();
 
-        let class = class.class();
-        let rule = self.retention.rule_of(class, tenant.as_deref());
-        let header = Header {
+        let header = LentHeader {
             first_us,
             tenant,
-            correlation_id: first.captured.correlation_id.clone(),
-            call_id: first.captured.call_id.clone(),
-            hosts: hosts.values,
-            agents: agents.values,
-            entries,
-            cut,
+            correlation_id,
+            call_id: first.captured.call_id.as_deref(),
+            hosts: &hosts.values,
+            agents: &agents.values,
+            entries: &entries,
+            cut: &cut,
         };
-        let header = postcard::to_allocvec(&header).map_err(|e| SliceError::Header(e.to_string()))?;
-        let mut content = Vec::with_capacity(4 + header.len() + payload_bytes);
-        content.extend_from_slice(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes());
-        content.extend_from_slice(&header);
-        messages.iter().for_each(|m| content.extend_from_slice(&m.message.captured.raw));
-        let blob =
-            dictionary::deflate(&content, self.dictionary.as_deref(), |frame| [&[FORMAT], frame].concat())?;
+        self.content.clear();
+        self.content.extend_from_slice(&[0; 4]);
+        self.content = postcard::to_extend(&header, std::mem::take(&mut self.content))
+            .map_err(|e| SliceError::Header(e.to_string()))?;
+        let length = u32::try_from(self.content.len() - 4).unwrap_or(u32::MAX);
+        if let Some(place) = self.content.first_chunk_mut() {
+            *place = length.to_le_bytes();
+        }
+        messages.iter().for_each(|m| self.content.extend_from_slice(&m.captured.raw));
+        let Cutter { dictionary, retention, .. } = self.cutter;
+        let blob = dictionary::deflate(&self.content, dictionary.as_deref(), |frame| {
+            let mut blob = Vec::with_capacity(1 + frame.len());
+            blob.push(FORMAT);
+            blob.extend_from_slice(frame);
+            blob
+        })?;
+        let class = class.class();
         Ok(Slice {
             first_us,
-            keys,
             home: call.or(correlation).unwrap_or(Key::EVERYTHING),
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
-            rule,
-            dictionary: self.dictionary.clone(),
+            rule: retention.rule_of(class, tenant),
+            keys,
+            dictionary: dictionary.clone(),
             blob,
         })
     }
 }
 
-/// How many of these, at least one, go into one slice.
-fn fitting(first: &Keyed, messages: &[Keyed]) -> usize {
-    let until = first.message.captured.captured_at_us.saturating_add(MAX_SPAN_US);
+/// The items of the next slice: as many of these, at least one, as go into it.
+fn fitting<'a>(items: &'a [Item<'a>], places: &'a [Place]) -> impl Iterator<Item = &'a Item<'a>> {
+    let mut items =
+        places.iter().filter_map(|place| items.get(place.item as usize)).take(MAX_MESSAGES).peekable();
+    let first = items.peek().copied();
+    let until = first.map_or(0, |first| first.captured.captured_at_us).saturating_add(MAX_SPAN_US);
     let mut bytes = 0;
-    let within = messages.iter().take(MAX_MESSAGES).take_while(|m| {
-        let captured = &m.message.captured;
+    items.enumerate().map_while(move |(index, item)| {
+        let captured = &item.captured;
         bytes += captured.raw.len() + captured.agent_name.as_ref().map_or(0, |name| name.len());
-        captured.captured_at_us <= until && bytes <= MAX_PAYLOAD_BYTES
-    });
-    within.count().max(1)
+        let fits = captured.captured_at_us <= until
+            && bytes <= MAX_PAYLOAD_BYTES
+            && first.is_some_and(|first| first.is_with(item));
+        (index == 0 || fits).then_some(item)
+    })
 }
 
-/// The call that an event names, and what the event is found by.
-fn read_event(message: &Message, paths: &EventPaths) -> (Option<String>, Vec<Key>) {
-    let mut keys = vec![Key::protocol(message.captured.protocol_type)];
-    keys.extend(message.captured.correlation_id.as_deref().map(Key::event));
-    if let Some(payload) = event::payload(message) {
-        keys.extend(paths.indexed().filter_map(|path| Some(Key::json(path, &path.text(&payload)?))));
-    }
-    let call_id = paths.named_call(message);
-    keys.extend(call_id.as_deref().map(Key::event));
-    (call_id, keys)
-}
+/// Up to so many values a table is searched from its start, which is quicker than hashing.
+const MOST_SEARCHED: usize = 24;
 
 /// Values in order of first use, each once.
 struct Table<T> {
     values: Vec<T>,
+    /// Places of the values, once they are many.
     places: HashMap<T, u32>,
 }
 
@@ -188,14 +267,23 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T: Clone + Eq + Hash> Table<T> {
+impl<T: Copy + Eq + Hash> Table<T> {
     fn index(&mut self, value: T) -> u32 {
-        if let Some(place) = self.places.get(&value) {
-            return *place;
+        let place = if self.places.is_empty() {
+            self.values.iter().position(|known| *known == value).and_then(|place| u32::try_from(place).ok())
+        } else {
+            self.places.get(&value).copied()
+        };
+        if let Some(place) = place {
+            return place;
         }
         let place = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        self.values.push(value.clone());
-        self.places.insert(value, place);
+        self.values.push(value);
+        if !self.places.is_empty() {
+            self.places.insert(value, place);
+        } else if self.values.len() > MOST_SEARCHED {
+            self.places = self.values.iter().copied().zip(0..).collect();
+        }
         place
     }
 }
@@ -205,7 +293,7 @@ mod tests {
     use super::*;
     use crate::call::message::Captured;
     use crate::call::sample::{Sample, call, reply, request};
-    use crate::store::{Class, Rule};
+    use crate::store::{Class, Rule, StoredSlice};
 
     fn cut(samples: &[Sample]) -> Slice {
         Cutter::default().cut(call(samples).messages).expect("slices").pop().expect("a slice")
@@ -247,8 +335,61 @@ mod tests {
         };
         let retention = Arc::new(Retention { rules: [rule].into(), ..Retention::default() });
         let slices = Cutter { retention, ..Cutter::default() }.cut(messages).expect("slices");
-        let told: Vec<_> =
+        let mut told: Vec<_> =
             slices.iter().map(|s| (s.count, &*s.rule, s.keys.contains(&Key::tenant("acme")))).collect();
-        assert_eq!(told, [(2, "default", false), (1, "acme's", true)]);
+        told.sort_unstable();
+        assert_eq!(told, [(1, "acme's", true), (2, "default", false)]);
+    }
+
+    /// What differs between messages that are otherwise alike.
+    fn varied() -> Vec<Captured> {
+        let sample = call(&[request(0, "INVITE")]).messages.remove(0).captured;
+        let of = |n: u32| Captured {
+            captured_at_us: sample.captured_at_us + i64::from(n * 7919 % 300) * 1_000,
+            src: ([10, 0, 0, u8::try_from(n % 50).unwrap_or(0)], 5060).into(),
+            correlation_id: (!n.is_multiple_of(3)).then(|| format!("session {}", n % 5).into()),
+            agent_name: (!n.is_multiple_of(4)).then(|| format!("agent {}", n % 40).into()),
+            raw: format!("INVITE sip:{n}@h SIP/2.0\r\nCall-ID: {}\r\n\r\n", n % 11).into_bytes().into(),
+            ..sample.clone()
+        };
+        (0..2000).map(of).collect()
+    }
+
+    #[test]
+    fn every_message_is_in_one_slice_whatever_the_number_of_threads() {
+        let messages = varied();
+        let paths = EventPaths::default();
+        let items: Vec<_> = messages.iter().map(|m| Item::read(m.lent(), &paths)).collect();
+        let one = Cutter::default().cut_items(&items, 1);
+        assert_eq!(one.left_out, []);
+        for threads in [2, 3, 64, 5000] {
+            assert_eq!(Cutter::default().cut_items(&items, threads).slices, one.slices, "{threads}");
+        }
+        let mut read = Vec::new();
+        for Slice { first_us, count, blob, .. } in one.slices {
+            let stored = StoredSlice { id: 1, first_us, dictionary: None, blob };
+            let these = stored.messages().expect("readable");
+            assert_eq!(these.len(), count as usize);
+            assert!(these.iter().all(|m| m.sip.call_id == these[0].sip.call_id));
+            read.extend(these.into_iter().map(|m| m.captured));
+        }
+        let order = |m: &Captured| (m.captured_at_us, m.raw.clone());
+        let mut messages = messages;
+        messages.sort_by_key(order);
+        read.sort_by_key(order);
+        assert_eq!(read, messages);
+    }
+
+    #[test]
+    fn samples_are_what_slices_hold_as_many_as_are_wanted() {
+        let messages = varied();
+        let paths = EventPaths::default();
+        let items: Vec<_> = messages.iter().map(|m| Item::read(m.lent(), &paths)).collect();
+        let none = Cutter::default().cut_items(&items, 2);
+        assert_eq!((none.samples.len(), none.lengths.len()), (0, 0));
+        let some = Cutter { sample_bytes: 8000, ..Cutter::default() }.cut_items(&items, 2);
+        assert_eq!(some.lengths.iter().sum::<usize>(), some.samples.len());
+        assert!((8000..8000 + 2 * LONGEST_SAMPLE).contains(&some.samples.len()), "{}", some.samples.len());
+        assert!(some.blob_bytes < some.content_bytes, "{} {}", some.blob_bytes, some.content_bytes);
     }
 }

@@ -24,6 +24,7 @@ fn slice(n: u32, rule: &Arc<str>) -> Slice {
         class: Class::Call,
         rule: Arc::clone(rule),
         keys,
+        home: Key::call(&n.to_string()),
         dictionary: None,
         blob: format!("slice {n} {}", "x".repeat(n as usize % 300)).into_bytes(),
     }

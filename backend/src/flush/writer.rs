@@ -1,0 +1,136 @@
+//! The thread that writes flushes to the store, one after the other. While the store is away it tries again; what the
+//! store does not take, whatever is tried, is put aside, and all else is stored.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::aside::Aside;
+use crate::spool::Position;
+use crate::store::{Flush, Slice, Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// The longest pause before a store that failed is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How far the spool is stored.
+#[derive(Debug, Default)]
+pub struct Stored(Mutex<Option<Position>>);
+
+impl Stored {
+    /// What was stored since this was asked the last time.
+    pub fn take(&self) -> Option<Position> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, end: Position) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+}
+
+/// Writes flushes.
+pub struct Writer<'a> {
+    pub store: &'a Arc<dyn Store>,
+    pub metrics: &'a Metrics,
+    pub stop: &'a AtomicBool,
+    pub runtime: &'a Handle,
+    pub aside: &'a Aside,
+    pub stored: &'a Stored,
+    /// What is stored of the spool when this begins.
+    pub begin: Position,
+}
+
+/// The backend stops, and the store could not be written.
+struct Away;
+
+impl Writer<'_> {
+    /// Writes what comes, until there is no more or the backend stops while the store is away.
+    pub fn run(mut self, flushes: &Receiver<Flush>) {
+        while let Ok(flush) = flushes.recv() {
+            let end = flush.end;
+            let messages: u64 = flush.slices.iter().map(|slice| u64::from(slice.count)).sum();
+            let Ok(left_out) = self.write(flush) else { return };
+            self.metrics.stored(messages.saturating_sub(left_out));
+            self.stored.put(end);
+            self.begin = end;
+        }
+    }
+
+    /// Writes a flush, until it succeeds; how many messages had to be left out.
+    fn write(&self, flush: Flush) -> Result<u64, Away> {
+        match self.write_all(&flush)? {
+            Ok(()) => Ok(0),
+            Err(error) => {
+                tracing::error!(%error, slices = flush.slices.len(), "the store refuses a flush; it is written in parts");
+                let left_out = self.write_parts(flush.slices)?;
+                // Now that all that can be stored is, its place in the spool is left behind.
+                match self.write_all(&Flush { slices: Vec::new(), end: flush.end })? {
+                    Ok(()) => Ok(left_out),
+                    Err(error) => {
+                        tracing::error!(%error, "the store refuses to note how far it is");
+                        Err(Away)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes slices in ever smaller parts, and puts aside those that are refused alone. Until all are done the store
+    /// stands where it stood: a crash meanwhile stores some of them twice, which a search shows once.
+    fn write_parts(&self, mut slices: Vec<Slice>) -> Result<u64, Away> {
+        let others = slices.split_off(slices.len() / 2);
+        let mut left_out = 0;
+        for part in [slices, others] {
+            if part.is_empty() {
+                continue;
+            }
+            let flush = Flush { slices: part, end: self.begin };
+            match (self.write_all(&flush)?, flush.slices.as_slice()) {
+                (Ok(()), _) => {}
+                (Err(error), [slice]) => {
+                    tracing::error!(%error, messages = slice.count, "the store refuses a slice");
+                    self.metrics.left_out.inc_by(slice.count.into());
+                    self.aside.keep_slice(slice);
+                    left_out += u64::from(slice.count);
+                }
+                (Err(_), _) => left_out += self.write_parts(flush.slices)?,
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// Writes until it succeeds or is refused, or fails at a stop.
+    fn write_all(&self, flush: &Flush) -> Result<Result<(), StoreError>, Away> {
+        let mut pause = Duration::from_millis(100);
+        let mut tried = false;
+        loop {
+            let error = match self.runtime.block_on(self.write_once(flush, tried)) {
+                Ok(()) => {
+                    self.metrics.store_up(true);
+                    return Ok(Ok(()));
+                }
+                Err(error @ StoreError::Refused(_)) => return Ok(Err(error)),
+                Err(error) => error,
+            };
+            self.metrics.store_up(false);
+            tracing::error!(%error, "the store failed; what came in waits in the spool");
+            if self.stop.load(Ordering::Acquire) {
+                return Err(Away);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            tried = true;
+        }
+    }
+
+    /// Writes a flush, unless an earlier try that seemed to fail has stored it: maybe all that failed was its answer.
+    async fn write_once(&self, flush: &Flush, tried: bool) -> Result<(), StoreError> {
+        if tried && flush.end != self.begin && self.store.checkpoint().await? == Some(flush.end) {
+            return Ok(());
+        }
+        self.store.write(flush).await
+    }
+}
