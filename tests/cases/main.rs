@@ -20,6 +20,7 @@ mod events;
 mod examples;
 mod export;
 mod faults_disk;
+mod faults_kill;
 mod faults_spool;
 mod faults_store;
 mod garbage;
