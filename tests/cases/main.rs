@@ -12,6 +12,7 @@ mod bench;
 mod build_module;
 mod call;
 mod capture;
+mod clickhouse;
 mod collectors;
 mod config;
 mod control;

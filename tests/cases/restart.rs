@@ -34,7 +34,7 @@ fn kill_under_load(backend: &mut Backend, round: &str, least: f64) -> Result<u64
 }
 
 /// Kills it ten times, each time while it stores what came before, and looks for everything at the end.
-fn ten_times(backend: &mut Backend) -> Result<()> {
+pub fn ten_times(backend: &mut Backend) -> Result<()> {
     let mut rounds = Vec::new();
     for round in 0..10 {
         let name = format!("round{round}");

@@ -20,6 +20,7 @@
 pub mod agent;
 pub mod api;
 pub mod backend;
+pub mod clickhouse;
 pub mod collector;
 pub mod kamailio;
 pub mod ladder;
@@ -37,6 +38,7 @@ pub mod wait;
 pub use agent::{Agent, Observed, answered_call};
 pub use api::{Api, Response};
 pub use backend::{Backend, BackendSetup};
+pub use clickhouse::Clickhouse;
 pub use collector::Collector;
 pub use kamailio::Kamailio;
 pub use opensips::OpenSips;
