@@ -7,7 +7,7 @@ import { linkState } from '../src/operator/links/state';
 import { frameSnippet } from '../src/operator/links/snippet';
 import { callHref, returnPlace, routeOf } from '../src/operator/routes';
 import {
-  apiQuery, askable, forCalls, fromLocalField, mistake, parseSearch, rangeWords, type Search, searchHref, toLocalField,
+  apiQuery, askable, forCalls, fromLocalField, mistake, parseSearch, rangeWords, type Search, searchedShare, searchHref, toLocalField,
 } from '../src/operator/search/query';
 
 const search = (fields: Partial<Search> = {}): Search => ({ view: 'calls', filters: {}, since: '-24h', until: null, ...fields });
@@ -62,11 +62,11 @@ describe('a search for events', () => {
 
 describe('a search as a question to the API', () => {
   test('uses the names of the API', () => {
-    expect(apiQuery(search({ filters: { from_user: ' alice ' } }), null)).toBe('?from_user=alice&since=-24h&limit=100');
+    expect(apiQuery(search({ filters: { from_user: ' alice ' } }), null)).toBe('?from_user=alice&since=-24h&limit=100&time_limit_ms=1500');
   });
 
   test('carries the cursor of the page before', () => {
-    expect(apiQuery(search({ since: null }), 'abc', 50)).toBe('?limit=50&cursor=abc');
+    expect(apiQuery(search({ since: null }), 'abc', 50)).toBe('?limit=50&cursor=abc&time_limit_ms=1500');
   });
 });
 
@@ -74,6 +74,10 @@ describe('mistakes in the form', () => {
   test.each(['486', '4xx', '6XX'])('status %s is none', (status) => expect(mistake(search({ filters: { status } }))).toBeNull());
   test.each(['48', '7xx', 'ok'])('status %s is one', (status) => expect(mistake(search({ filters: { status } }))).not.toBeNull());
   test('an agent is a number', () => expect(mistake(search({ filters: { agent_id: 'kamailio' } }))).not.toBeNull());
+  test.each(['X-Tenant: acme', 'i:a'])('header %s is none', (header) => expect(mistake(search({ filters: { header } }))).toBeNull());
+  test.each(['X-Tenant', 'X Tenant: acme', ': acme', 'X-Tenant: '])('header %s is one', (header) => {
+    expect(mistake(search({ filters: { header } }))).not.toBeNull();
+  });
   test('a range may not end before it begins', () => {
     expect(mistake(search({ since: '2026-11-21T11:00:00Z', until: '2026-11-21T10:00:00Z' }))).not.toBeNull();
     expect(mistake(search({ since: '-15m', until: '2026-11-21T10:00:00Z' }))).toBeNull();
@@ -151,5 +155,20 @@ describe('words about agents', () => {
   test('refusals stand with the most first', () => {
     expect(refusedWords({ rate: 3, key: 12 })).toBe('12 key, 3 rate');
     expect(refusedWords({})).toBe('–');
+  });
+});
+
+describe('how far a search has come', () => {
+  const now = Date.parse('2026-11-21T12:00:00Z');
+  test.each([
+    ['-1h', null, '2026-11-21T11:45:00Z', 0.25],
+    ['2026-11-21T10:00:00Z', '2026-11-21T11:00:00Z', '2026-11-21T10:30:00Z', 0.5],
+    ['-1h', null, '2026-11-21T10:00:00Z', 1],
+    ['-1h', null, '2026-11-21T13:00:00Z', 0],
+    [null, null, '2026-11-21T11:45:00Z', null],
+    ['yesterday', null, '2026-11-21T11:45:00Z', null],
+    ['-0s', null, '2026-11-21T12:00:00Z', null],
+  ])('from %s to %s, back to %s: %s', (since, until, reached, share) => {
+    expect(searchedShare(since, until, reached, now)).toBe(share);
   });
 });

@@ -54,16 +54,24 @@ export interface Pager<T> {
   hasMore: Accessor<boolean>;
   /** Whether the server could not search everything. */
   partial: Accessor<boolean>;
+  /** While the search is not at its end: all that was captured after this has been looked at. */
+  reached: Accessor<string | null>;
   failure: Accessor<ApiError | undefined>;
   loading: Accessor<boolean>;
   more: () => void;
+  /** Ends a search that goes on by itself; what it found stays. */
+  stop: () => void;
   reload: () => void;
 }
 
-/** Pages by cursor: the first page whenever `source` changes, the next ones on `more()`. */
+/**
+ * Pages by cursor: the first page whenever `source` changes, the next ones on `more()`. A search that ran into its time
+ * limit goes on by itself until it has brought a page of items.
+ */
 export function createPager<S, T>(
   source: Accessor<S | null>,
   fetchPage: (source: S, cursor: string | null, signal: AbortSignal) => Promise<Page<T>>,
+  pageSize = 1,
 ): Pager<T> {
   const [items, setItems] = createSignal<T[]>([]);
   const [cursor, setCursor] = createSignal<string | null>(null);
@@ -74,7 +82,9 @@ export function createPager<S, T>(
   const [round, setRound] = createSignal(0);
   let abort = new AbortController();
 
-  const fetchInto = (question: S, from: string | null) => {
+  const [reached, setReached] = createSignal<string | null>(null);
+
+  const fetchInto = (question: S, from: string | null, wanted = pageSize) => {
     abort.abort();
     abort = new AbortController();
     const { signal } = abort;
@@ -83,9 +93,18 @@ export function createPager<S, T>(
       (page) => {
         if (signal.aborted) return;
         setItems((before) => (from === null ? kept(before, page.items) : [...before, ...page.items]));
-        setPartial((before) => page.partial || (from !== null && before));
+        const unfinished = page.reached_at ?? null;
+        // What the time limit left out comes with the cursor.
+        setPartial((before) => (page.partial && unfinished === null) || (from !== null && before));
+        setReached(unfinished);
         setCursor(page.next_cursor ?? null);
         setFailure(undefined);
+        const missing = wanted - page.items.length;
+        if (unfinished !== null && page.next_cursor && missing > 0) {
+          if (page.items.length > 0) setReady(true);
+          fetchInto(question, page.next_cursor, missing);
+          return;
+        }
         setReady(true);
         setLoading(false);
       },
@@ -102,6 +121,7 @@ export function createPager<S, T>(
       if (before && before[1] === currentRound) {
         setItems([]);
         setReady(false);
+        setReached(null);
         setFailure(undefined);
       }
       if (now !== null) fetchInto(now, null);
@@ -114,8 +134,14 @@ export function createPager<S, T>(
     ready,
     hasMore: () => cursor() !== null,
     partial,
+    reached,
     failure,
     loading,
+    stop: () => {
+      abort.abort();
+      setReady(true);
+      setLoading(false);
+    },
     more: () => {
       const now = source();
       if (now !== null && !loading() && cursor() !== null) fetchInto(now, cursor());

@@ -137,7 +137,8 @@ export function FilterForm(props: FilterFormProps): JSX.Element {
         <legend>Parties</legend>
         {text('from_user', 'alice')}
         {text('to_user', '+4930…')}
-        <div class="whole">{text('user_agent', 'part of it')}</div>
+        {text('request_user', '+4930…')}
+        {text('user_agent', 'part of it')}
       </fieldset>
       <fieldset class="pairs">
         <legend>Message</legend>
@@ -159,6 +160,8 @@ export function FilterForm(props: FilterFormProps): JSX.Element {
         </label>
         {text('status', '486 or 4xx')}
         <div class="whole">{pick('kind', KINDS)}</div>
+        <div class="whole">{text('header', 'Name: value', true)}</div>
+        <div class="whole">{text('contains', 'any text of the message', true)}</div>
       </fieldset>
       <fieldset class="pairs">
         <legend>Network</legend>
@@ -166,6 +169,7 @@ export function FilterForm(props: FilterFormProps): JSX.Element {
         <div class="whole">{text('dst', 'IP, IP:port or CIDR', true)}</div>
         {pick('transport', TRANSPORTS.map((name) => [name, name.toUpperCase()]))}
         {text('agent_id', '2001')}
+        <div class="whole">{text('tenant', 'exact name')}</div>
       </fieldset>
       <fieldset class="pairs">
         <legend>Event</legend>

@@ -14,7 +14,7 @@ import { navigate } from '../router';
 import { callHref, sessionHref } from '../routes';
 import { FilterForm } from './FilterForm';
 import { MessageGrid } from './MessageGrid';
-import { apiQuery, askable, FILTER_WORDS, type FilterName, FILTERS, forCalls, parseSearch, rangeWords, type Search, searchHref } from './query';
+import { apiQuery, askable, FILTER_WORDS, type FilterName, FILTERS, forCalls, parseSearch, rangeWords, type Search, searchedShare, searchHref } from './query';
 
 import './search.css';
 
@@ -32,10 +32,12 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
   const calls = createPager<string, CallSummary>(
     () => (search().view === 'calls' ? asked() : null),
     (_, cursor, signal) => fetchCalls(apiQuery(search(), cursor, PAGE), signal),
+    PAGE,
   );
   const messages = createPager<string, Message>(
     () => (search().view === 'messages' ? asked() : null),
     (_, cursor, signal) => fetchMessages(apiQuery(search(), cursor, PAGE), signal),
+    PAGE,
   );
   const pager = (): Pager<CallSummary> | Pager<Message> => (search().view === 'calls' ? calls : messages);
 
@@ -119,6 +121,28 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
             Not everything could be searched. What is listed is correct, but there may be more.
           </p>
         </Show>
+        <Show when={pager().reached()}>
+          {(reached) => (
+            <p class="notice notice-flat progress" role="status">
+              <span>
+                {pager().loading() ? 'Searching' : 'Searched'} back to {dateTime(reached())}
+              </span>
+              <Progress since={search().since} until={search().until} reached={reached()} />
+              <Show
+                when={pager().loading()}
+                fallback={
+                  <button type="button" class="button" onClick={() => pager().more()}>
+                    Search on
+                  </button>
+                }
+              >
+                <button type="button" class="button" onClick={() => pager().stop()}>
+                  Stop
+                </button>
+              </Show>
+            </p>
+          )}
+        </Show>
         <div class="grid-frame">
           <Show
             when={pager().ready()}
@@ -156,6 +180,12 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
       </Dialog>
     </div>
   );
+}
+
+/** How much of the range a search has behind it; nothing where the range has no beginning. */
+function Progress(props: { since: string | null; until: string | null; reached: string }): JSX.Element {
+  const share = () => searchedShare(props.since, props.until, props.reached, Date.now());
+  return <Show when={share() !== null}>{<progress max="1" value={share() ?? 0} aria-label="Part of the time range that has been searched" />}</Show>;
 }
 
 function NothingFound(props: { search: Search; onAll: () => void }): JSX.Element {

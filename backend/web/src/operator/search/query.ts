@@ -7,6 +7,7 @@ export const FILTERS = [
   'correlation_id',
   'from_user',
   'to_user',
+  'request_user',
   'user_agent',
   'method',
   'status',
@@ -17,6 +18,9 @@ export const FILTERS = [
   'agent_id',
   'protocol_type',
   'json',
+  'header',
+  'contains',
+  'tenant',
 ] as const;
 
 export type FilterName = (typeof FILTERS)[number];
@@ -26,6 +30,7 @@ export const FILTER_WORDS: Record<FilterName, string> = {
   correlation_id: 'Session',
   from_user: 'From user',
   to_user: 'To user',
+  request_user: 'Request user',
   user_agent: 'User agent',
   method: 'Method',
   status: 'Status',
@@ -36,6 +41,9 @@ export const FILTER_WORDS: Record<FilterName, string> = {
   agent_id: 'Agent',
   protocol_type: 'Protocol type',
   json: 'JSON value',
+  header: 'Header',
+  contains: 'Contains',
+  tenant: 'Tenant',
 };
 
 export type View = 'calls' | 'messages';
@@ -100,9 +108,13 @@ export function searchHref(search: Search): string {
   return `/${queryString({ view, ...ordered(search.filters), since, until: search.until })}`;
 }
 
+/** How long the server looks before it tells how far it came. */
+const STEP_MS = 1500;
+
 /** The question to `GET /api/v1/calls` or `/messages`. */
 export function apiQuery(search: Search, cursor: string | null, limit = 100): string {
-  return queryString({ ...ordered(search.filters), since: search.since, until: search.until, limit, cursor });
+  const { since, until } = search;
+  return queryString({ ...ordered(search.filters), since, until, limit, cursor, time_limit_ms: STEP_MS });
 }
 
 function ordered(filters: Search['filters']): Record<string, string | undefined> {
@@ -111,13 +123,14 @@ function ordered(filters: Search['filters']): Record<string, string | undefined>
 
 /** What the form can tell to be wrong before the server is asked; `null` if nothing. */
 export function mistake(search: Search): string | null {
-  const { status, agent_id, protocol_type, json } = search.filters;
+  const { status, agent_id, protocol_type, json, header } = search.filters;
   if (status && !/^([1-6]\d\d|[1-6]xx)$/i.test(status)) return 'Status is a code such as 486, or a class such as 4xx.';
   if (agent_id && !/^\d{1,10}$/.test(agent_id)) return 'Agent is the number of a capture agent.';
   if (protocol_type && !(/^\d{1,3}$/.test(protocol_type) && Number(protocol_type) <= 255)) {
     return 'Protocol type is a number from 0 to 255, such as 100 for log lines.';
   }
   if (json && !/^[^=.]+(\.[^=.]+)*=./.test(json)) return 'A JSON value is path=value, such as report.ssrc=12.';
+  if (header && !/^[^\s:]+\s*:\s*\S/.test(header)) return 'A header is Name: value, such as X-Tenant: acme.';
   if (isAbsolute(search.since) && isAbsolute(search.until) && search.since > search.until) {
     return 'The time range ends before it begins.';
   }
@@ -126,6 +139,24 @@ export function mistake(search: Search): string | null {
 
 export function isAbsolute(time: string | null): time is string {
   return time !== null && /^\d{4}-/.test(time);
+}
+
+const UNIT_MS: Record<string, number> = { s: 1e3, m: 60e3, h: 3600e3, d: 86_400e3, w: 604_800e3 };
+
+/** RFC 3339, or relative to now → ms since the epoch; `null` for anything else. */
+function instant(time: string | null, now: number): number | null {
+  const ago = /^-(\d+)([smhdw])$/.exec(time ?? '');
+  if (ago) return now - Number(ago[1]) * (UNIT_MS[ago[2] ?? ''] ?? 0);
+  return isAbsolute(time) ? new Date(time).getTime() : null;
+}
+
+/** Which part of a range, 0 to 1, has been searched that is searched from its end back to here; `null` if it has no beginning. */
+export function searchedShare(since: string | null, until: string | null, reached: string, now: number): number | null {
+  const from = instant(since, now);
+  if (from === null) return null;
+  const to = instant(until, now) ?? now;
+  const share = (to - new Date(reached).getTime()) / (to - from);
+  return Number.isFinite(share) ? Math.min(Math.max(share, 0), 1) : null;
 }
 
 /** The time range in words. */
