@@ -16,6 +16,7 @@ static FLAG_BIT: AtomicU32 = AtomicU32::new(0);
 
 const EMPTY: str_ = str_ { s: std::ptr::null_mut(), len: 0 };
 
+static ACKNOWLEDGE: HostCell<c_int> = HostCell::new(1);
 static AGENT_NAME: HostCell<str_> = HostCell::new(EMPTY);
 static AGENT_SOCKET: HostCell<str_> = HostCell::new(EMPTY);
 static AUTH_KEY: HostCell<str_> = HostCell::new(EMPTY);
@@ -49,11 +50,12 @@ static TRACE_TO_DATABASE: HostCell<c_int> = HostCell::new(0);
 static TRANSACTION_EXPIRES: HostCell<c_int> = HostCell::new(64);
 
 /// Our own parameters, and those of siptrace.
-const PARAMETERS: usize = 32 + siptrace::TABLE.len();
+const PARAMETERS: usize = 33 + siptrace::TABLE.len();
 
 /// The table for the loader, ended by an empty entry.
 pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
     let own = [
+        number(c"acknowledge", &ACKNOWLEDGE),
         text(c"agent_name", &AGENT_NAME),
         text(c"agent_socket", &AGENT_SOCKET),
         text(c"auth_key", &AUTH_KEY),
@@ -98,6 +100,7 @@ pub static TABLE: HostCell<[param_export_t; PARAMETERS]> = HostCell::new({
 pub fn settings() -> Settings {
     let tls_ca = Some(read_text(&TLS_CA)).filter(|file| !file.is_empty());
     Settings {
+        acknowledge: read_number(&ACKNOWLEDGE),
         agent_name: read_text(&AGENT_NAME),
         agent_socket: read_text(&AGENT_SOCKET),
         auth_key: read_text(&AUTH_KEY),

@@ -12,7 +12,8 @@ use crate::process;
 type Read = fn(&Stats) -> u64;
 
 /// Name, how to read it, and what the host's help says.
-const STATISTICS: [(&CStr, Read, &CStr); 17] = [
+const STATISTICS: [(&CStr, Read, &CStr); 20] = [
+    (c"acknowledged", |stats| stats.acknowledged, c"Messages that collectors acknowledged."),
     (c"captured", captured, c"Messages put into a queue for the sender."),
     (c"dropped", |stats| stats.dropped.total(), c"Messages lost, all causes together."),
     (c"dropped_backlog_full", |stats| stats.dropped.backlog_full, c"Lost: a collector took too little."),
@@ -31,9 +32,11 @@ const STATISTICS: [(&CStr, Read, &CStr); 17] = [
         |stats| stats.port_unknown,
         c"Messages with the listening socket's port in place of their own.",
     ),
-    (c"sent", |stats| stats.sent, c"Messages given to the network."),
+    (c"sent", |stats| stats.sent, c"Messages acknowledged, or given to the network."),
+    (c"sent_again", |stats| stats.sent_again, c"Times that a message was sent again."),
     (c"table_full", |stats| stats.table_full, c"Messages whose session found no place."),
     (c"truncated", |stats| stats.truncated, c"Messages sent with their end cut off."),
+    (c"unacknowledged", |stats| stats.waiting, c"Messages sent and not yet acknowledged."),
 ];
 
 /// What has been sent, has been lost after it was taken, or is on its way.

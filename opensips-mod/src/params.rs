@@ -14,6 +14,7 @@ type Text = HostCell<*const c_char>;
 type Number = HostCell<c_int>;
 type Function = unsafe extern "C" fn(c_uint, *mut c_void) -> c_int;
 
+static ACKNOWLEDGE: Number = HostCell::new(1);
 static AGENT_NAME: Text = HostCell::new(null());
 static AGENT_SOCKET: Text = HostCell::new(null());
 static AUTH_KEY: Text = HostCell::new(null());
@@ -45,7 +46,8 @@ static TRACE_TO_DATABASE: Number = HostCell::new(0);
 static TRANSACTION_EXPIRES: Number = HostCell::new(64);
 
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[param_export_t; 33]> = HostCell::new([
+pub static TABLE: HostCell<[param_export_t; 34]> = HostCell::new([
+    number(c"acknowledge", &ACKNOWLEDGE),
     text(c"agent_name", &AGENT_NAME),
     text(c"agent_socket", &AGENT_SOCKET),
     text(c"auth_key", &AUTH_KEY),
@@ -85,6 +87,7 @@ pub static TABLE: HostCell<[param_export_t; 33]> = HostCell::new([
 pub fn settings() -> Settings {
     let tls_ca = Some(read_text(&TLS_CA)).filter(|file| !file.is_empty());
     Settings {
+        acknowledge: read_number(&ACKNOWLEDGE),
         agent_name: read_text(&AGENT_NAME),
         agent_socket: read_text(&AGENT_SOCKET),
         auth_key: read_text(&AUTH_KEY),

@@ -13,11 +13,14 @@ use crate::process;
 pub type Counter = (&'static CStr, fn(&Stats) -> u64);
 
 /// Every counter.
-pub const COUNTERS: [Counter; 19] = [
+pub const COUNTERS: [Counter; 22] = [
     (c"offered", |stats| stats.offered),
     (c"filtered", |stats| stats.filtered),
     (c"sent", |stats| stats.sent),
+    (c"acknowledged", |stats| stats.acknowledged),
     (c"in_queue", |stats| stats.in_queue),
+    (c"unacknowledged", |stats| stats.waiting),
+    (c"sent_again", |stats| stats.sent_again),
     (c"dropped", |stats| stats.dropped.total()),
     (c"dropped_ring_full", |stats| stats.dropped.ring_full),
     (c"dropped_backlog_full", |stats| stats.dropped.backlog_full),
@@ -36,7 +39,7 @@ pub const COUNTERS: [Counter; 19] = [
 ];
 
 /// The table for the loader, ended by an empty entry.
-pub static TABLE: HostCell<[stat_export_t; 20]> = HostCell::new([
+pub static TABLE: HostCell<[stat_export_t; 23]> = HostCell::new([
     counter::<0>(),
     counter::<1>(),
     counter::<2>(),
@@ -56,6 +59,9 @@ pub static TABLE: HostCell<[stat_export_t; 20]> = HostCell::new([
     counter::<16>(),
     counter::<17>(),
     counter::<18>(),
+    counter::<19>(),
+    counter::<20>(),
+    counter::<21>(),
     stat_export_t { name: null(), flags: 0, stat_pointer: None },
 ]);
 

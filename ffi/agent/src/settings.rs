@@ -8,7 +8,7 @@ use std::{ffi::OsStr, fmt};
 use capture::{Config, Limits, Tls};
 
 /// The first line: whoever reads another one is of another version.
-const TITLE: &[u8] = b"siplens sender 1";
+const TITLE: &[u8] = b"siplens sender 2";
 /// Octets of the longest text: four paths, and room for the rest.
 pub const MAX_SETTINGS_BYTES: usize = 5 * 4096;
 
@@ -17,6 +17,8 @@ pub const MAX_SETTINGS_BYTES: usize = 5 * 4096;
 pub struct Settings {
     /// Octets that may wait for each collector.
     pub backlog_bytes: usize,
+    /// Whether packets are numbered, and kept until a collector that acknowledges them has done so.
+    pub acknowledge: bool,
     /// How to know TLS collectors, and to be known by them. The files are read by the sender.
     pub tls: Tls,
     /// How old the queues are: their clock begins with them.
@@ -39,13 +41,18 @@ impl Settings {
     /// Those of a checked configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        Self { backlog_bytes: config.backlog_bytes, tls: config.tls.clone(), age: Duration::ZERO }
+        Self {
+            backlog_bytes: config.backlog_bytes,
+            acknowledge: config.acknowledge,
+            tls: config.tls.clone(),
+            age: Duration::ZERO,
+        }
     }
 
     /// The limits of a sender with these settings.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { backlog_bytes: self.backlog_bytes, ..Limits::default() }
+        Limits { backlog_bytes: self.backlog_bytes, acknowledge: self.acknowledge, ..Limits::default() }
     }
 
     /// As text. Paths are made absolute: the reader's working directory is another one.
@@ -59,6 +66,7 @@ impl Settings {
             text.extend_from_slice(value);
         };
         line("backlog_bytes", self.backlog_bytes.to_string().as_bytes());
+        line("acknowledge", if self.acknowledge { b"1" } else { b"0" });
         line("age_ms", self.age.as_millis().to_string().as_bytes());
         line("tls_ca", absolute(&self.tls.ca).as_os_str().as_bytes());
         if let Some((chain, key)) = &self.tls.identity {
@@ -81,6 +89,7 @@ impl Settings {
             return Err(SettingsError);
         }
         let mut backlog_bytes = None;
+        let mut acknowledge = None;
         let mut age = Duration::ZERO;
         let mut tls = Tls::default();
         let (mut chain, mut key) = (None, None);
@@ -93,6 +102,13 @@ impl Settings {
                 Some(b"backlog_bytes") => {
                     backlog_bytes = Some(text()?.parse().map_err(|_no_number| SettingsError)?);
                 }
+                Some(b"acknowledge") => {
+                    acknowledge = Some(match value {
+                        b"0" => false,
+                        b"1" => true,
+                        _ => return Err(SettingsError),
+                    });
+                }
                 Some(b"age_ms") => {
                     age = Duration::from_millis(text()?.parse().map_err(|_no_number| SettingsError)?);
                 }
@@ -104,7 +120,8 @@ impl Settings {
             }
         }
         tls.identity = chain.zip(key);
-        Ok(Self { backlog_bytes: backlog_bytes.ok_or(SettingsError)?, tls, age })
+        let backlog_bytes = backlog_bytes.ok_or(SettingsError)?;
+        Ok(Self { backlog_bytes, acknowledge: acknowledge.ok_or(SettingsError)?, tls, age })
     }
 }
 
@@ -121,28 +138,29 @@ mod tests {
     #[test]
     fn settings_come_out_as_they_went_in() {
         let tls = Tls { ca: "/ca.pem".into(), ..Tls::default() };
-        let plain = Settings { backlog_bytes: 1 << 20, tls, age: Duration::from_millis(1234) };
+        let age = Duration::from_millis(1234);
+        let plain = Settings { backlog_bytes: 1 << 20, acknowledge: true, tls, age };
         assert_eq!(Settings::parse(&plain.to_text()), Ok(plain.clone()));
         let tls = Tls {
             ca: "/with space.pem".into(),
             identity: Some(("/c".into(), "/k".into())),
             server_name: Some("collector.example".to_owned()),
         };
-        let all = Settings { tls, ..plain };
+        let all = Settings { acknowledge: false, tls, ..plain };
         assert_eq!(Settings::parse(&all.to_text()), Ok(all));
     }
 
     #[test]
     fn a_relative_path_is_that_of_the_proxy() {
         let tls = Tls { ca: "ca.pem".into(), ..Tls::default() };
-        let relative = Settings { backlog_bytes: 1, tls, age: Duration::ZERO };
+        let relative = Settings { backlog_bytes: 1, acknowledge: true, tls, age: Duration::ZERO };
         let here = std::env::current_dir().unwrap();
         assert_eq!(Settings::parse(&relative.to_text()).unwrap().tls.ca, here.join("ca.pem"));
     }
 
     #[test]
     fn another_version_is_refused() {
-        for text in ["", "siplens sender 2\nbacklog_bytes 1", "siplens sender 1", "siplens sender 1\nnew 1"] {
+        for text in ["", "siplens sender 1\nbacklog_bytes 1", "siplens sender 2", "siplens sender 2\nnew 1"] {
             assert_eq!(Settings::parse(text.as_bytes()), Err(SettingsError), "{text:?}");
         }
     }
@@ -150,7 +168,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..200), titled: bool) {
-            let title: &[u8] = if titled { b"siplens sender 1\n" } else { b"" };
+            let title: &[u8] = if titled { b"siplens sender 2\n" } else { b"" };
             let _ = Settings::parse(&[title, &text].concat());
         }
     }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub agent_name: String,
     /// The socket at which `siplens-agent` asks for the queues; empty for a sender that the proxy starts itself.
     pub agent_socket: String,
+    /// 1: packets are numbered, and kept until a collector that acknowledges them has done so; 0: neither.
+    pub acknowledge: i32,
     /// Sent in clear as HEP chunk 0x000e; empty sends none.
     pub auth_key: String,
     /// What may wait for each collector in the sender, in KiB, 128 to 1048576; as much again may be on its way.
@@ -78,6 +80,7 @@ impl Default for Settings {
         Self {
             agent_name: String::new(),
             agent_socket: String::new(),
+            acknowledge: 1,
             auth_key: String::new(),
             backlog_kib: 8192,
             correlation_header: String::new(),
@@ -120,6 +123,8 @@ pub struct Config {
     pub agent_name: Option<String>,
     /// Where `siplens-agent` asks for the queues.
     pub agent_socket: Option<PathBuf>,
+    /// Whether packets are numbered, and kept until they are acknowledged.
+    pub acknowledge: bool,
     /// HEP chunk 0x000e.
     pub auth_key: Option<String>,
     /// Whether everything is captured without a call in the script.
@@ -244,6 +249,7 @@ impl Config {
             }
         };
         let Settings {
+            acknowledge,
             backlog_kib,
             data_mode,
             hep_capture_id,
@@ -260,6 +266,7 @@ impl Config {
             transaction_expires,
             ..
         } = settings;
+        number("acknowledge", acknowledge, matches!(acknowledge, 0 | 1), "0 or 1");
         number("backlog_kib", backlog_kib, (128..=1_048_576).contains(&backlog_kib), "128 to 1048576");
         number("data_mode", data_mode, matches!(data_mode, 0 | 1), "0 or 1");
         number(
@@ -395,6 +402,7 @@ impl Config {
         }
         let natural = |value: i32| u32::try_from(value).unwrap_or_default();
         Ok(Self {
+            acknowledge: acknowledge == 1,
             advertised: data_mode == 1,
             agent_id: natural(hep_capture_id),
             agent_name: Some(settings.agent_name).filter(|name| !name.is_empty()),

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::stats::TOTALS;
 
 /// Begins the description: "siplens" and a version. Whatever changes the meaning of a word gets another version.
-const MARK: u64 = u64::from_be_bytes(*b"siplens\x01");
+const MARK: u64 = u64::from_be_bytes(*b"siplens\x02");
 /// Where the description lies in the head.
 const DESCRIPTION: usize = 3 * LINE;
 

@@ -18,6 +18,7 @@ use crate::tls::Tls;
 
 mod backlog;
 mod datagram;
+mod ear;
 mod failover;
 mod lane;
 mod stream;
@@ -25,6 +26,7 @@ mod tcp;
 mod tls;
 mod udp;
 
+use backlog::Put;
 use failover::Failover;
 use lane::{Delivery, Lane};
 
@@ -39,6 +41,10 @@ pub struct Limits {
     pub write: Duration,
     /// A connection that takes nothing for so long is given up.
     pub stall: Duration,
+    /// How long a collector may take to answer for the first time, before it is taken for one that never will.
+    pub answer: Duration,
+    /// Whether packets are numbered, and kept until a collector that acknowledges has done so.
+    pub acknowledge: bool,
     /// The first pause before connecting again; it doubles up to `retry_most`.
     pub retry_least: Duration,
     /// The longest pause before connecting again.
@@ -60,6 +66,8 @@ impl Default for Limits {
             connect: Duration::from_secs(3),
             write: Duration::from_secs(1),
             stall: Duration::from_secs(30),
+            answer: Duration::from_secs(1),
+            acknowledge: true,
             retry_least: Duration::from_millis(100),
             retry_most: Duration::from_secs(3),
             prefer: Duration::from_secs(10),
@@ -232,6 +240,7 @@ impl Sender {
             let counters = self.shared.collector_counters(slot);
             counters.add(Tally::SendFailed, lost.abandoned());
             counters.set(Tally::Backlog, 0);
+            counters.set(Tally::Waiting, 0);
         }
         let Ok(collectors) = collectors(without_mark(&text).0) else { return };
         let members: Vec<Box<dyn Delivery>> = collectors.iter().map(|uri| self.delivery(uri)).collect();
@@ -265,10 +274,10 @@ impl Sender {
         }
         let counters = if slot < COLLECTORS { self.shared.collector_counters(slot) } else { return };
         counters.add(Tally::Given, 1);
-        match self.lanes.get(slot).and_then(Option::as_ref) {
-            Some(lane) if lane.put(&self.record) => {}
-            Some(_) => counters.add(Tally::BacklogFull, 1),
-            None => counters.add(Tally::SendFailed, 1),
+        match self.lanes.get(slot).and_then(Option::as_ref).map(|lane| lane.put(&self.record)) {
+            Some(Put::Taken) => {}
+            Some(Put::Full) => counters.add(Tally::BacklogFull, 1),
+            Some(Put::NoPacket) | None => counters.add(Tally::SendFailed, 1),
         }
     }
 

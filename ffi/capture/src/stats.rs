@@ -19,10 +19,16 @@ pub struct Stats {
     pub filtered: u64,
     /// Of these, lost; by cause.
     pub dropped: Dropped,
-    /// Of these, handed to the network.
+    /// Of these, acknowledged by a collector that acknowledges, or handed to the network for one that does not.
     pub sent: u64,
-    /// Of these, on their way: in a queue, or waiting for a collector.
+    /// Of those sent, acknowledged.
+    pub acknowledged: u64,
+    /// Of these, on their way: in a queue, waiting for a collector, or for its acknowledgement.
     pub in_queue: u64,
+    /// Of those on their way, handed to the network and kept until they are acknowledged.
+    pub waiting: u64,
+    /// Times that a message was sent again, because the connection was lost before it was acknowledged.
+    pub sent_again: u64,
     /// Octets of HEP sent.
     pub sent_bytes: u64,
     /// Messages of which only the first part was sent, because HEP has no room for more.
@@ -89,8 +95,12 @@ pub struct CollectorStats {
     pub mirror: bool,
     /// Whether packets can be sent at present.
     pub link: LinkState,
-    /// Messages handed to the network.
+    /// Messages acknowledged, or handed to the network if it does not acknowledge.
     pub sent: u64,
+    /// Of these, acknowledged.
+    pub acknowledged: u64,
+    /// Times that a message was sent again, because the connection was lost before it was acknowledged.
+    pub sent_again: u64,
     /// Octets of these.
     pub sent_bytes: u64,
     /// Lost because the backlog was full.
@@ -101,6 +111,8 @@ pub struct CollectorStats {
     pub sender_lost: u64,
     /// Messages waiting in the sender.
     pub backlog: u64,
+    /// Of these, handed to the network and not acknowledged.
+    pub waiting: u64,
     /// Times a connection (for UDP: a socket) was made.
     pub connects: u64,
     /// UDP only: times the collector's host said that nobody listens there. The datagram before was lost unseen.
@@ -187,7 +199,10 @@ pub(crate) enum Tally {
     /// Messages that the sender had for this collector, whatever became of them.
     Given,
     SenderLost,
+    Acknowledged,
+    SentAgain,
     Backlog,
+    Waiting,
     Link,
     Active,
 }
@@ -239,6 +254,7 @@ impl CollectorCounters {
     pub fn lose(&self) {
         self.add(Tally::SenderLost, self.in_sender());
         self.set(Tally::Backlog, 0);
+        self.set(Tally::Waiting, 0);
         self.set_link(LinkState::Idle);
     }
 

@@ -70,17 +70,16 @@ impl<S: Socket> Datagrams<S> {
                 unheard = true;
                 sent = self.socket.send(batch.first());
             }
+            batch.advance();
+            // Nothing tells whether it arrives.
+            let gone = batch.forget();
             match sent {
-                Ok(()) => {
-                    step.sent += 1;
-                    step.sent_bytes += batch.first_len() as u64;
-                }
+                Ok(()) => step = step.and(Step::sent(gone)),
                 Err(_) => {
-                    step.failed += 1;
+                    step.failed += gone.packets;
                     unheard = true;
                 }
             }
-            batch.advance();
         }
         self.state = State::Up { since, unheard };
         step
@@ -99,9 +98,10 @@ impl<S: Socket> Delivery for Datagrams<S> {
         }
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self, _batch: &mut Batch) -> Step {
         self.state = State::Down { again_at: None };
         self.retry = self.limits.retry_least;
+        Step::default()
     }
 }
 

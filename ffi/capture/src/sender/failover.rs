@@ -8,7 +8,8 @@ use crate::sender::lane::{Change, Delivery, Step};
 
 /// Sends through one of several ways, and looks now and then whether a better one is back.
 ///
-/// All have one backlog, so no message is sent twice or lost by a change: what the one did not take, the next one gets.
+/// All have one backlog, so no message is lost by a change: what the one did not take, or has not acknowledged, the next
+/// one gets.
 pub struct Failover {
     members: Vec<Box<dyn Delivery>>,
     active: usize,
@@ -26,15 +27,21 @@ impl Failover {
     }
 
     /// The first of these that can be connected now; the least time until one may be tried.
-    fn first_ready(&mut self, now: Instant, among: std::ops::Range<usize>) -> Result<Step, Duration> {
+    fn first_ready(
+        &mut self,
+        now: Instant,
+        among: std::ops::Range<usize>,
+        batch: &mut Batch,
+    ) -> Result<Step, Duration> {
         let mut least = Duration::MAX;
         for index in among {
             let Some(member) = self.members.get_mut(index) else { continue };
             // With nothing to send, a step connects or says how long it will wait.
-            let step = member.step(now, &mut Batch::default());
+            let mut step = member.step(now, &mut Batch::default());
             if step.change == Some(Change::Connected) {
                 if let Some(left) = self.members.get_mut(self.active).filter(|_| index != self.active) {
-                    left.rest();
+                    step = step.and(left.rest(batch));
+                    batch.elsewhere();
                 }
                 self.active = index;
                 self.away = false;
@@ -53,7 +60,7 @@ impl Delivery for Failover {
     fn step(&mut self, now: Instant, batch: &mut Batch) -> Step {
         if self.active > 0 && now >= self.look_at {
             self.look_at = now + self.look;
-            if let Ok(back) = self.first_ready(now, 0..self.active) {
+            if let Ok(back) = self.first_ready(now, 0..self.active, batch) {
                 return back;
             }
         }
@@ -71,14 +78,14 @@ impl Delivery for Failover {
         if !self.away {
             return step;
         }
-        match self.first_ready(now, 0..self.members.len()) {
-            Ok(other) => other,
+        match self.first_ready(now, 0..self.members.len(), batch) {
+            Ok(other) => Step { pause: Duration::ZERO, change: None, ..step }.and(other),
             Err(least) => Step { pause: step.pause.min(least), ..step },
         }
     }
 
-    fn rest(&mut self) {
-        self.members.iter_mut().for_each(|member| member.rest());
+    fn rest(&mut self, batch: &mut Batch) -> Step {
+        self.members.iter_mut().fold(Step::default(), |step, member| step.and(member.rest(batch)))
     }
 
     fn reason(&self) -> Option<&str> {
@@ -116,6 +123,7 @@ mod tests {
                     while !batch.is_empty() {
                         batch.advance();
                     }
+                    batch.forget();
                     self.sent.fetch_add(sent, Ordering::Relaxed);
                     return Step { sent, ..Step::default() };
                 }
@@ -132,9 +140,10 @@ mod tests {
             Step { change: Some(change), ..Step::default() }
         }
 
-        fn rest(&mut self) {
+        fn rest(&mut self, _batch: &mut Batch) -> Step {
             self.up = false;
             self.again_at = None;
+            Step::default()
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::sender::Limits;
 use crate::sender::backlog::Batch;
+use crate::sender::ear::{Ear, Heard};
 use crate::sender::lane::{Change, Delivery, Step};
 
 /// A connection to a collector, or the lack of one. The socket's side of [`Stream`]; tests have their own.
@@ -13,8 +14,8 @@ pub trait Connection: Send + 'static {
     fn open(&mut self) -> io::Result<()>;
     /// Writes as much as goes, waiting no longer than its limit. `WouldBlock` or `TimedOut` if nothing went.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// Whether the other side has not closed.
-    fn is_open(&mut self) -> bool;
+    /// Gives what the other side has said to `heard`, without waiting for more, and bounded; whether it has not closed.
+    fn hear(&mut self, heard: &mut dyn FnMut(&[u8])) -> bool;
     /// Gives it up.
     fn close(&mut self);
     /// More than the kind of error tells about why the last attempt failed.
@@ -33,86 +34,182 @@ pub struct Stream<C> {
     limits: Limits,
     state: State,
     retry: Duration,
+    ear: Ear,
+    /// Whether this collector acknowledges: it has done so, and has not been found to have left it since.
+    acknowledges: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Down {
-        again_at: Option<Instant>,
-    },
-    /// So many octets of the first packet have gone; nothing has moved since.
-    Up {
-        gone: usize,
-        stalled_since: Option<Instant>,
-    },
+    Down { again_at: Option<Instant> },
+    Up(Up),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Up {
+    /// So many octets of the first packet have gone.
+    gone: usize,
+    /// Since when no octet has.
+    stalled_since: Option<Instant>,
+    answers: Answers,
+    /// Since when packets wait and no more of them were acknowledged.
+    unanswered_since: Option<Instant>,
+}
+
+/// What is known of the answers on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// None yet.
+    Awaited,
+    Come,
+    /// None in time; what goes out is done with, as it is with a collector that knows of no answers.
+    None,
 }
 
 impl<C: Connection> Stream<C> {
     pub fn new(connection: C, limits: &Limits) -> Self {
         let state = State::Down { again_at: None };
-        Self { connection, limits: *limits, state, retry: limits.retry_least }
+        let (retry, ear) = (limits.retry_least, Ear::new());
+        Self { connection, limits: *limits, state, retry, ear, acknowledges: false }
     }
 
-    fn connect(&mut self, now: Instant) -> Step {
+    fn connect(&mut self, now: Instant, batch: &mut Batch) -> Step {
         match self.connection.open() {
             Ok(()) => {
-                self.state = State::Up { gone: 0, stalled_since: None };
+                self.ear.forget();
+                self.state = State::Up(Up {
+                    gone: 0,
+                    stalled_since: None,
+                    answers: Answers::Awaited,
+                    unanswered_since: None,
+                });
                 Step { change: Some(Change::Connected), ..Step::default() }
             }
-            Err(error) => self.lose(now, error.kind()),
+            Err(error) => self.lose(now, batch, error.kind()),
         }
     }
 
     /// What has gone of an unfinished packet is lost with the connection; it is sent again from its start.
-    fn lose(&mut self, now: Instant, why: io::ErrorKind) -> Step {
+    fn lose(&mut self, now: Instant, batch: &mut Batch, why: io::ErrorKind) -> Step {
         self.connection.close();
         self.state = State::Down { again_at: Some(now + self.retry) };
         self.retry = (self.retry * 2).min(self.limits.retry_most);
-        Step { change: Some(Change::Lost(why)), ..Step::default() }
+        Step { change: Some(Change::Lost(why)), ..self.settle(batch) }
     }
 
-    fn write(
-        &mut self,
-        now: Instant,
-        batch: &mut Batch,
-        gone: usize,
-        stalled_since: Option<Instant>,
-    ) -> Step {
-        // A write to a connection that the other side has closed succeeds once, and loses what it wrote.
-        if !self.connection.is_open() {
-            return self.lose(now, io::ErrorKind::ConnectionReset);
+    /// Decides about what has gone out on a connection that is no more.
+    fn settle(&mut self, batch: &mut Batch) -> Step {
+        if self.acknowledges {
+            Step { again: batch.again(), ..Step::default() }
+        } else {
+            Step::sent(batch.forget())
         }
-        let rest = batch.rest();
-        let bytes = rest.get(gone..rest.len().min(gone + WRITE_BYTES)).unwrap_or_default();
+    }
+
+    /// Listens, and then writes.
+    fn go_on(&mut self, now: Instant, batch: &mut Batch, mut up: Up) -> Step {
+        let (ear, stream) = (&mut self.ear, batch.stream());
+        // A write to a connection that the other side has closed succeeds once, and loses what it wrote.
+        let is_open = self.connection.hear(&mut |octets| {
+            if let Some(stream) = stream {
+                ear.hear(octets, stream);
+            }
+        });
+        let mut step = Step::default();
+        match self.ear.take() {
+            Heard::Nothing => {}
+            Heard::Number(number) => {
+                let Some(amount) = batch.acknowledge(number) else { return self.distrust(now, batch) };
+                up.answers = Answers::Come;
+                self.acknowledges = true;
+                step = Step { acknowledged: amount.packets, ..Step::sent(amount) };
+                if amount.packets > 0 {
+                    up.unanswered_since = None;
+                }
+            }
+            Heard::Rubbish if up.answers == Answers::Come => return self.distrust(now, batch),
+            // It speaks another language: what it says is thrown away from now on.
+            Heard::Rubbish => {
+                up.answers = Answers::None;
+                self.acknowledges = false;
+            }
+        }
+        if !is_open {
+            return step.and(self.lose(now, batch, io::ErrorKind::ConnectionReset));
+        }
+        self.state = State::Up(up);
+        step = step.and(self.write(now, batch, up));
+        if let State::Up(up) = self.state {
+            step = step.and(self.wait(now, batch, up));
+        }
+        step
+    }
+
+    /// Gives up a connection whose answers were right until now. What waits is sent again; whether answers are to be
+    /// expected is found out anew.
+    fn distrust(&mut self, now: Instant, batch: &mut Batch) -> Step {
+        self.acknowledges = true;
+        let step = self.lose(now, batch, io::ErrorKind::InvalidData);
+        self.acknowledges = false;
+        step
+    }
+
+    fn write(&mut self, now: Instant, batch: &mut Batch, up: Up) -> Step {
+        let bytes = batch.outgoing(up.gone, WRITE_BYTES);
         if bytes.is_empty() {
             return Step::default();
         }
         match self.connection.write(bytes) {
-            Ok(0) => self.lose(now, io::ErrorKind::WriteZero),
+            Ok(0) => self.lose(now, batch, io::ErrorKind::WriteZero),
             Ok(written) => {
                 self.retry = self.limits.retry_least;
-                let mut gone = gone + written;
-                let mut step = Step::default();
+                let mut gone = up.gone + written;
                 while !batch.is_empty() && gone >= batch.first_len() {
                     gone -= batch.first_len();
-                    step.sent += 1;
-                    step.sent_bytes += batch.first_len() as u64;
                     batch.advance();
                 }
-                self.state = State::Up { gone, stalled_since: None };
-                step
+                self.state = State::Up(Up { gone, stalled_since: None, ..up });
+                Step::default()
             }
             Err(error) if waits(error.kind()) => {
-                let since = stalled_since.unwrap_or(now);
+                let since = up.stalled_since.unwrap_or(now);
                 if now.saturating_duration_since(since) >= self.limits.stall {
-                    return self.lose(now, io::ErrorKind::TimedOut);
+                    return self.lose(now, batch, io::ErrorKind::TimedOut);
                 }
-                self.state = State::Up { gone, stalled_since: Some(since) };
+                self.state = State::Up(Up { stalled_since: Some(since), ..up });
                 Step::default()
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::default(),
-            Err(error) => self.lose(now, error.kind()),
+            Err(error) => self.lose(now, batch, error.kind()),
         }
+    }
+
+    /// Decides how long what has gone out is kept.
+    fn wait(&mut self, now: Instant, batch: &mut Batch, mut up: Up) -> Step {
+        if batch.stream().is_none() || up.answers == Answers::None {
+            return Step::sent(batch.forget());
+        }
+        if batch.waiting() == 0 {
+            self.state = State::Up(Up { unanswered_since: None, ..up });
+            return Step::default();
+        }
+        let since = *up.unanswered_since.get_or_insert(now);
+        self.state = State::Up(up);
+        let waited = now.saturating_duration_since(since);
+        if self.acknowledges {
+            if waited < self.limits.stall {
+                return Step::default();
+            }
+            let step = self.lose(now, batch, io::ErrorKind::TimedOut);
+            // Not one answer: it may be another program by now.
+            self.acknowledges = up.answers == Answers::Come;
+            return step;
+        }
+        if waited < self.limits.answer && !batch.is_crowded() {
+            return Step::default();
+        }
+        self.state = State::Up(Up { answers: Answers::None, ..up });
+        Step::sent(batch.forget())
     }
 }
 
@@ -120,15 +217,17 @@ impl<C: Connection> Delivery for Stream<C> {
     fn step(&mut self, now: Instant, batch: &mut Batch) -> Step {
         match self.state {
             State::Down { again_at: Some(at) } if now < at => Step { pause: at - now, ..Step::default() },
-            State::Down { .. } => self.connect(now),
-            State::Up { gone, stalled_since } => self.write(now, batch, gone, stalled_since),
+            State::Down { .. } => self.connect(now, batch),
+            State::Up(up) => self.go_on(now, batch, up),
         }
     }
 
-    fn rest(&mut self) {
+    fn rest(&mut self, batch: &mut Batch) -> Step {
+        let was_up = matches!(self.state, State::Up(_));
         self.connection.close();
         self.state = State::Down { again_at: None };
         self.retry = self.limits.retry_least;
+        if was_up { self.settle(batch) } else { Step::default() }
     }
 
     fn reason(&self) -> Option<&str> {
@@ -148,6 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sender::backlog::{Backlog, Put};
 
     /// Plays a script and keeps what was written, one entry per connection.
     #[derive(Debug, Default)]
@@ -156,6 +256,8 @@ mod tests {
         writes: VecDeque<io::Result<usize>>,
         closed_by_peer: bool,
         received: Vec<Vec<u8>>,
+        /// What the collector says next.
+        says: Vec<u8>,
     }
 
     impl Connection for Played {
@@ -170,7 +272,8 @@ mod tests {
             self.received.last_mut().unwrap().extend_from_slice(&bytes[..took]);
             Ok(took)
         }
-        fn is_open(&mut self) -> bool {
+        fn hear(&mut self, heard: &mut dyn FnMut(&[u8])) -> bool {
+            heard(&std::mem::take(&mut self.says));
             !self.closed_by_peer
         }
         fn close(&mut self) {}
@@ -256,7 +359,232 @@ mod tests {
         assert_eq!(batch.len(), 1, "nothing is lost by the stall itself");
     }
 
+    const STREAM: u64 = 77;
+
+    /// A batch of packets that are numbered, with these payloads.
+    fn numbered(payloads: std::ops::Range<u8>) -> Batch {
+        let (backlog, mut batch) = (Backlog::new(1 << 20, true), Batch::new(Some(STREAM)));
+        for payload in payloads {
+            assert_eq!(backlog.put(&hep3(payload)), Put::Taken);
+        }
+        backlog.fill(&mut batch, Duration::ZERO);
+        batch
+    }
+
+    fn hep3(payload: u8) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let packet = hep::Packet { payload: hep::Payload::Plain(&[payload]), ..hep::Packet::default() };
+        hep::encode(&packet, &mut octets).unwrap();
+        octets
+    }
+
+    fn answer(number: u64) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let acknowledged = Some(hep::Acknowledged { stream: STREAM, number });
+        hep::encode(&hep::Packet { acknowledged, ..hep::Packet::default() }, &mut octets).unwrap();
+        octets
+    }
+
+    /// Numbers, `first`, and payloads of the whole packets of a connection.
+    fn read(mut received: &[u8]) -> Vec<(u64, u64, u8)> {
+        let mut packets = Vec::new();
+        while let Ok(hep::framing::Frame::Complete(len)) = hep::framing::frame(received) {
+            let packet = hep::decode(&received[..len]).unwrap();
+            let sequence = packet.sequence.unwrap();
+            assert_eq!(sequence.stream, STREAM);
+            packets.push((sequence.number, sequence.first, packet.payload.plain().unwrap()[0]));
+            received = &received[len..];
+        }
+        packets
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_with_its_number() {
+        let mut stream = stream(Played::default());
+        let mut batch = numbered(0..5);
+        let now = Instant::now();
+        stream.step(now, &mut batch);
+        assert_eq!(stream.step(now, &mut batch), Step::default(), "kept until it is known who that is");
+        assert_eq!((batch.len(), batch.waiting()), (0, 5));
+        stream.connection.says = [answer(0), answer(2)].concat();
+        let step = stream.step(now, &mut batch);
+        assert_eq!((step.sent, step.acknowledged, batch.waiting()), (2, 2, 3));
+        stream.connection.closed_by_peer = true;
+        let step = stream.step(now, &mut batch);
+        assert_eq!((step.sent, step.again, batch.len(), batch.waiting()), (0, 3, 3, 0));
+        let later = now + Duration::from_secs(1);
+        stream.step(later, &mut batch);
+        stream.step(later, &mut batch);
+        let received: Vec<_> = stream.connection.received.iter().map(|octets| read(octets)).collect();
+        assert_eq!(received[0], (0..5).map(|n| (u64::from(n) + 1, 1, n)).collect::<Vec<_>>());
+        assert_eq!(received[1], (2..5).map(|n| (u64::from(n) + 1, 1, n)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_collector_that_never_answers_gets_everything_once_and_it_counts_as_sent() {
+        let mut stream = stream(Played::default());
+        let (mut batch, now) = (numbered(0..5), Instant::now());
+        stream.step(now, &mut batch);
+        stream.step(now, &mut batch);
+        let step = stream.step(now + Limits::default().answer, &mut batch);
+        assert_eq!((step.sent, step.acknowledged, batch.waiting()), (5, 0, 0));
+        // Nor is anything sent again if it goes before that.
+        let mut quick = self::stream(Played::default());
+        let mut batch = numbered(0..5);
+        quick.step(now, &mut batch);
+        quick.step(now, &mut batch);
+        quick.connection.closed_by_peer = true;
+        let step = quick.step(now, &mut batch);
+        assert_eq!((step.sent, step.again, batch.len()), (5, 0, 0));
+    }
+
+    #[test]
+    fn a_collector_that_answered_and_falls_silent_is_left_and_then_believed_to_be_another() {
+        let mut stream = stream(Played::default());
+        let (mut batch, start) = (numbered(0..5), Instant::now());
+        stream.step(start, &mut batch);
+        stream.step(start, &mut batch);
+        stream.connection.says = answer(1);
+        assert_eq!(stream.step(start, &mut batch).acknowledged, 1);
+        stream.step(start, &mut batch);
+        let mut now = start + Duration::from_secs(29);
+        assert_eq!(stream.step(now, &mut batch), Step::default());
+        now += Duration::from_secs(1);
+        let step = stream.step(now, &mut batch);
+        assert_eq!((step.change, step.again), (Some(Change::Lost(ErrorKind::TimedOut)), 4));
+        // The next connection: not a word.
+        now += Duration::from_secs(1);
+        stream.step(now, &mut batch);
+        stream.step(now, &mut batch);
+        now += Duration::from_secs(30);
+        assert_eq!(stream.step(now, &mut batch).again, 4);
+        now += Duration::from_secs(1);
+        stream.step(now, &mut batch);
+        stream.step(now, &mut batch);
+        assert_eq!(stream.step(now + Limits::default().answer, &mut batch).sent, 4);
+    }
+
+    #[test]
+    fn rubbish_is_not_listened_to_and_ends_the_trust_in_who_had_answered() {
+        let (now, mut batch) = (Instant::now(), numbered(0..5));
+        let mut other = stream(Played::default());
+        other.step(now, &mut batch);
+        other.step(now, &mut batch);
+        other.connection.says = b"220 mail.example.net ESMTP\r\n".to_vec();
+        let step = other.step(now, &mut batch);
+        assert_eq!((step.sent, step.change), (5, None));
+
+        for rubbish in [answer(6), b"garbage".to_vec()] {
+            let (mut batch, mut liar) = (numbered(0..5), stream(Played::default()));
+            liar.step(now, &mut batch);
+            liar.step(now, &mut batch);
+            liar.connection.says = answer(2);
+            assert_eq!(liar.step(now, &mut batch).acknowledged, 2);
+            liar.connection.says = rubbish;
+            let step = liar.step(now, &mut batch);
+            assert_eq!((step.change, step.again), (Some(Change::Lost(ErrorKind::InvalidData)), 3));
+        }
+    }
+
+    /// What happens to a connection in the model below.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// The sender makes a step, and so many octets go.
+        Write(usize),
+        /// The collector has all up to here of what has come, in tenths, and says so.
+        Answer(u64),
+        /// It says so, and then the connection is lost.
+        Lose,
+        /// The sender takes another connection, as to another collector.
+        Rest,
+        Arrive,
+    }
+
     proptest! {
+        /// Whatever is lost: the collector has every packet, in order, and none that it had acknowledged comes again.
+        #[test]
+        fn every_packet_arrives_in_order_and_nothing_acknowledged_is_sent_again(
+            events in prop::collection::vec(
+                prop_oneof![
+                    4 => (1usize..400).prop_map(Event::Write),
+                    3 => (0u64..=10).prop_map(Event::Answer),
+                    1 => Just(Event::Lose),
+                    1 => Just(Event::Rest),
+                    2 => Just(Event::Arrive),
+                ],
+                0..120,
+            ),
+        ) {
+            let backlog = Backlog::new(1 << 20, true);
+            let mut batch = Batch::new(Some(STREAM));
+            let patient = Limits { stall: Duration::from_secs(100_000), ..Limits::default() };
+            let mut stream = Stream::new(Played::default(), &patient);
+            let mut now = Instant::now();
+            // One has been acknowledged, so that answers are expected.
+            let mut arrived = 1u64;
+            backlog.put(&hep3(1));
+            backlog.fill(&mut batch, Duration::ZERO);
+            stream.step(now, &mut batch);
+            stream.step(now, &mut batch);
+            stream.connection.says = answer(1);
+            stream.step(now, &mut batch);
+            let (mut sent, mut acknowledged) = (1, 1u64);
+            let mut stored = 1u64;
+            // What was acknowledged when each connection began.
+            let mut begun_after = vec![0];
+            let last = [Event::Write(usize::MAX), Event::Write(usize::MAX), Event::Answer(10), Event::Write(1)];
+            for event in events.into_iter().chain(last) {
+                now += Duration::from_millis(200);
+                match event {
+                    Event::Arrive => {
+                        arrived += 1;
+                        backlog.put(&hep3(u8::try_from(arrived % 256).unwrap()));
+                        backlog.fill(&mut batch, Duration::ZERO);
+                    }
+                    Event::Write(octets) => {
+                        stream.connection.writes = [Ok(octets)].into();
+                        now += Duration::from_secs(3);
+                        sent += stream.step(now, &mut batch).sent;
+                    }
+                    Event::Answer(tenths) => {
+                        let here = read(stream.connection.received.last().unwrap());
+                        let here = here.last().map_or(acknowledged, |packet| packet.0).max(acknowledged);
+                        let part = acknowledged + (here - acknowledged) * tenths / 10;
+                        if matches!(stream.state, State::Up(_)) && stream.connection.says.is_empty() {
+                            acknowledged = part;
+                            stream.connection.says = answer(part);
+                            sent += stream.step(now, &mut batch).sent;
+                        }
+                    }
+                    Event::Lose => {
+                        stream.connection.closed_by_peer = true;
+                        sent += stream.step(now, &mut batch).sent;
+                    }
+                    Event::Rest => {
+                        sent += stream.rest(&mut batch).sent;
+                        batch.elsewhere();
+                    }
+                }
+                begun_after.resize(stream.connection.received.len(), acknowledged);
+                // The collector reads all there is; a packet of the last connection may be cut.
+                for (number, first, payload) in read(stream.connection.received.last().unwrap()) {
+                    prop_assert!(number <= stored + 1, "{number} after {stored}");
+                    prop_assert!(first <= number);
+                    prop_assert_eq!(payload, u8::try_from(number % 256).unwrap());
+                    stored = stored.max(number);
+                }
+                prop_assert_eq!(sent, acknowledged, "sent is what was acknowledged");
+                prop_assert_eq!(sent + batch.waiting() + batch.len(), arrived);
+            }
+            for (connection, received) in stream.connection.received.iter().enumerate() {
+                let numbers: Vec<u64> = read(received).into_iter().map(|(number, ..)| number).collect();
+                prop_assert!(numbers.first().is_none_or(|&number| number == begun_after[connection] + 1));
+                prop_assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{connection} {numbers:?}");
+            }
+            prop_assert_eq!(stored, arrived);
+            prop_assert_eq!(acknowledged, arrived);
+        }
+
         #[test]
         fn however_writes_go_each_connection_carries_whole_packets_in_order(
             lens in prop::collection::vec(6u8..60, 1..40),
@@ -281,8 +609,8 @@ mod tests {
             let mut whole = Vec::new();
             for received in &stream.connection.received {
                 let mut batch = Batch::of(&[received]);
-                while let Ok(hep::framing::Frame::Complete(len)) = hep::framing::frame(batch.rest()) {
-                    whole.extend_from_slice(&batch.rest()[..len]);
+                while let Ok(hep::framing::Frame::Complete(len)) = hep::framing::frame(batch.first()) {
+                    whole.extend_from_slice(&batch.first()[..len]);
                     batch.advance();
                 }
             }

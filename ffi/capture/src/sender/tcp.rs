@@ -7,6 +7,9 @@ use crate::collector::CollectorUri;
 use crate::sender::Limits;
 use crate::sender::stream::Connection;
 
+/// How often is read before each write.
+const READS: usize = 16;
+
 /// The socket, and how to make a new one.
 #[derive(Debug)]
 pub struct Tcp {
@@ -32,15 +35,29 @@ impl Connection for Tcp {
         self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?.write(bytes)
     }
 
-    fn is_open(&mut self) -> bool {
+    fn hear(&mut self, heard: &mut dyn FnMut(&[u8])) -> bool {
         let Some(socket) = &mut self.socket else { return false };
-        // A collector has nothing to say; what it does say is thrown away.
-        let mut answer = [0; 512];
-        let looked = socket.set_nonblocking(true).and_then(|()| socket.read(&mut answer));
-        let open = match looked {
-            Ok(read) => read > 0,
-            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
-        };
+        if socket.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let mut said = [0; 4096];
+        let mut open = true;
+        // Bounded: one that never stops talking must not keep us from sending.
+        for _ in 0..READS {
+            match socket.read(&mut said) {
+                Ok(0) => open = false,
+                Ok(read) => {
+                    heard(said.get(..read).unwrap_or_default());
+                    if read == said.len() {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    open = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                }
+            }
+            break;
+        }
         open && socket.set_nonblocking(false).is_ok()
     }
 

@@ -51,7 +51,7 @@ impl Tls {
             }
             flush(&mut session, &mut socket)?;
             if session.is_handshaking() {
-                read(&mut session, &mut socket)?;
+                read(&mut session, &mut socket, &mut |_| {})?;
             }
         }
         flush(&mut session, &mut socket)?;
@@ -89,7 +89,7 @@ impl Connection for Tls {
         }
     }
 
-    fn is_open(&mut self) -> bool {
+    fn hear(&mut self, heard: &mut dyn FnMut(&[u8])) -> bool {
         let Some((session, socket)) = &mut self.open else { return false };
         if socket.set_nonblocking(true).is_err() {
             return false;
@@ -97,7 +97,7 @@ impl Connection for Tls {
         let mut open = true;
         // Bounded: one that never stops talking must not keep us from sending.
         for _ in 0..READS {
-            match read(session, socket) {
+            match read(session, socket, heard) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
@@ -135,16 +135,26 @@ fn flush(session: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<(
     Ok(())
 }
 
-/// Reads once and lets the session see it. A collector has nothing to say; what it does say is thrown away.
-fn read(session: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<()> {
+/// Reads once, lets the session see it, and gives what the collector said to `heard`.
+fn read(
+    session: &mut ClientConnection,
+    socket: &mut TcpStream,
+    heard: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
     if session.read_tls(socket)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     match session.process_new_packets() {
         Ok(state) if state.peer_has_closed() => Err(io::ErrorKind::ConnectionAborted.into()),
         Ok(state) => {
-            let said = u64::try_from(state.plaintext_bytes_to_read()).unwrap_or(u64::MAX);
-            io::copy(&mut session.reader().take(said), &mut io::sink()).map(drop)
+            let mut left = state.plaintext_bytes_to_read();
+            let mut said = [0; 4096];
+            while left > 0 {
+                let read = session.reader().read(&mut said)?;
+                heard(said.get(..read).unwrap_or_default());
+                left = if read == 0 { 0 } else { left.saturating_sub(read) };
+            }
+            Ok(())
         }
         Err(error) => {
             // The alert that tells the other side why.

@@ -124,17 +124,21 @@ impl Shared {
 
     fn stats_between(&self, then: &Totals, totals: &Totals) -> Stats {
         let (since, mirror, now) = (totals.since(then), self.mirror(), self.seconds());
-        let collectors = (0..COLLECTORS).filter_map(|slot| {
-            let text = self.collector_text(slot)?;
-            let (text, is_mirror) = without_mark(&text);
-            let uri = String::from_utf8_lossy(text).into_owned();
-            Some(since.collector(slot, self.collector_counters(slot), uri, is_mirror, now))
-        });
+        let collectors: Vec<_> = (0..COLLECTORS)
+            .filter_map(|slot| {
+                let text = self.collector_text(slot)?;
+                let (text, is_mirror) = without_mark(&text);
+                let uri = String::from_utf8_lossy(text).into_owned();
+                Some(since.collector(slot, self.collector_counters(slot), uri, is_mirror, now))
+            })
+            .collect();
+        let waiting = collectors.iter().filter(|collector| !collector.mirror);
         Stats {
             enabled: self.is_enabled(),
             sender_pid: self.head(SENDER_PID).load(Ordering::Relaxed),
             sender_starts: self.head(SENDER_STARTS).load(Ordering::Relaxed),
-            collectors: collectors.collect(),
+            waiting: stats::total(waiting.map(|collector| collector.waiting)),
+            collectors,
             ..since.stats(totals.in_queue(mirror), mirror)
         }
     }
