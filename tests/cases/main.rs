@@ -17,6 +17,7 @@ mod collectors;
 mod config;
 mod control;
 mod customer_link;
+mod delivery;
 mod events;
 mod examples;
 mod export;
