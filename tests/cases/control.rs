@@ -330,6 +330,12 @@ fn every_command_answers_over_json_too() -> Result<()> {
     assert_eq!(wrong["error"]["message"], "no active filter has the number 7", "{wrong}");
     let removed = ask("siplens.trace_filter", json!(["remove", 1]))?;
     assert_eq!(removed["result"]["removed"], 1, "{removed}");
+    // What is on its way at the reset counts as offered after it.
+    eventually("nothing on its way", LIMIT, || {
+        let stats = ask("siplens.stats", json!([]))?;
+        ensure!(stats["result"]["in_queue"] == 0, "{stats}");
+        Ok(())
+    })?;
     let reset = ask("siplens.reset", json!([]))?;
     assert_eq!(reset["result"]["offered"], CALL, "{reset}");
     assert_eq!(ask("siplens.stats", json!([]))?["result"]["offered"], 0);
