@@ -452,4 +452,27 @@ mod tests {
         config.database.read_url = "postgres://u:secret@replica/d".into();
         assert!(!format!("{config:?}").contains("secret"));
     }
+
+    #[test]
+    fn a_replica_takes_a_database() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let read = |text: &str| {
+            std::fs::write(file.path(), text).expect("written");
+            Config::load(Some(file.path()), Overrides::default())
+        };
+        // As in docs/postgresql.md.
+        let config = read(
+            "[database]\nurl = \"postgres://siplens:x@db.example.net/siplens?sslmode=verify-full\"\n\
+             read_url = \"postgres://siplens:x@replica.example.net/siplens\"\nconnections = 20\n\
+             [retention]\nmax_bytes = 1_000_000_000_000\n",
+        )
+        .expect("valid");
+        assert_eq!(config.database.connections, 20);
+        let text = mistakes("[database]\nread_url = \"postgres://replica/siplens\"\n");
+        assert!(text.contains("database.read_url: expected database.url too"), "{text}");
+        for url in ["mysql://h/d", "postgres://h:port/d", "replica"] {
+            let text = mistakes(&format!("[database]\nurl = \"{url}\"\n"));
+            assert!(text.contains("database.url: expected"), "{text}");
+        }
+    }
 }

@@ -37,12 +37,6 @@ use write::Part;
 /// How often segments are looked after, and partitions made ahead.
 const MAINTENANCE: Duration = Duration::from_secs(1);
 
-/// PostgreSQL's code for a table that is not there.
-const UNDEFINED_TABLE: &str = "42P01";
-
-/// A walk is begun anew so often when what it read was dropped meanwhile.
-const WALKS: usize = 3;
-
 /// Tells the time, µs since the epoch.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -213,18 +207,7 @@ impl Store for PostgresStore {
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
-        let mut tries = 1;
-        let mut walked = loop {
-            match self.readers.walk(walk).await {
-                // A bucket was let go of between two queries. It is not in the next snapshot.
-                Err(StoreError::Unavailable(sqlx::Error::Database(error)))
-                    if error.code().as_deref() == Some(UNDEFINED_TABLE) && tries < WALKS =>
-                {
-                    tries += 1;
-                }
-                read => break read?,
-            }
-        };
+        let mut walked = self.readers.walk(walk).await?;
         let missing = self.dictionaries.give(&mut walked.slices);
         if !missing.is_empty() {
             let loaded = self.load_dictionaries(&missing).await?;

@@ -223,6 +223,47 @@ async fn two_backends_write_merge_and_let_go_on_one_database() {
     );
 }
 
+/// More partitions than one transaction reads, so a merge may come between two of a walk.
+#[tokio::test]
+async fn a_walk_over_many_hours_finds_everything_while_they_are_merged_and_the_oldest_go() {
+    const HOURS: i64 = 100;
+    let Some(pool) = database().await else { return };
+    let hours = Hours::default();
+    let store = open(&pool, "many hours", &hours).await;
+    for n in 0..3 * HOURS {
+        hours.set(n / 3);
+        let flush = flush(n.unsigned_abs(), "default", vec![message(n / 3 * HOUR_US + n, "a@host")]);
+        store.write(&flush).await.expect("written");
+    }
+    let upkeep = tokio::spawn({
+        let (pool, hours) = (pool.clone(), hours.clone());
+        async move { maintain_once(&pool, hours.now_us()).await.expect("maintained") }
+    });
+    let mut walks = 0;
+    while !upkeep.is_finished() || walks < 2 {
+        let found =
+            store.walk(&Walk { key: Some(Key::call("a@host")), limit: 1000, ..Walk::default() }).await;
+        let found = found.expect("a walk").slices;
+        assert_eq!(found.len(), 3 * HOURS as usize);
+        assert!(found.windows(2).all(|w| (w[0].first_us, w[0].id) > (w[1].first_us, w[1].id)));
+        walks += 1;
+    }
+    assert_eq!(upkeep.await.expect("no panic"), HOURS as usize - 1, "hours that are over");
+
+    let retention = hours_kept(10);
+    let letting_go = store.retain(&retention, hours.now_us());
+    let walking = async {
+        for _ in 0..10 {
+            let found =
+                store.walk(&Walk { key: Some(Key::call("a@host")), limit: 1000, ..Walk::default() }).await;
+            let found = found.expect("a walk").slices.len();
+            assert!((30..=300).contains(&found), "{found}");
+        }
+    };
+    let (gone, ()) = tokio::join!(letting_go, walking);
+    assert!(gone.expect("done").expired.len() > 80);
+}
+
 #[tokio::test]
 async fn a_partition_that_is_read_is_let_go_of_later_and_nobody_waits_for_that() {
     let Some(pool) = database().await else { return };

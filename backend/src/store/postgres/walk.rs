@@ -1,65 +1,155 @@
-//! Finding slices: three queries in one snapshot. Which segments may hold something; their pages, as many at once as the
+//! Finding slices: three queries, in one snapshot unless they read many partitions. Which segments may hold something; their pages, as many at once as the
 //! walk needs for its next step; and the slices that it came to.
 //!
 //! Partitions are read by their names: a query over all of them would be planned for each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
 use super::bucket::Bucket;
 use super::connection::Lease;
+use super::copy::Found;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
 use crate::store::{StoreError, StoredSlice, Walk, Walked};
 
+/// Partitions that one transaction reads at most. Each takes two places in the server's table of locks, which everybody
+/// shares and which has some 6,400 by default; a lookup without a time range may have to read one for each hour that is kept.
+const PARTITIONS: usize = 64;
+
+/// A walk is begun anew for so long when segments were merged or dropped between its queries.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// PostgreSQL's code for a table that is not there: let go of between two queries.
+const UNDEFINED_TABLE: &str = "42P01";
+
 /// The next slices of a walk.
 pub async fn walk(pool: &PgPool, walk: &Walk) -> Result<Walked, StoreError> {
-    let mut snapshot = Lease::snapshot(pool).await?;
-    let (places, damaged) = places(&mut snapshot, walk).await?;
-    let slices = read(&mut snapshot, &places).await?;
-    snapshot.commit().await?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match walk_once(&mut Reader::new(pool).await?, walk).await {
+            Ok(Some(walked)) => return Ok(walked),
+            Ok(None) if Instant::now() < deadline => {}
+            Ok(None) => return Ok(Walked { slices: Vec::new(), partial: true }),
+            Err(StoreError::Unavailable(sqlx::Error::Database(error)))
+                if error.code().as_deref() == Some(UNDEFINED_TABLE) && Instant::now() < deadline => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The next slices; `None` where what it reads was changed meanwhile.
+async fn walk_once(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<Walked>, StoreError> {
+    let Some((places, damaged)) = places(reader, walk).await? else { return Ok(None) };
+    let slices = read(reader, &places).await?;
+    reader.end().await?;
     let partial = damaged || slices.len() < places.len();
-    Ok(Walked { slices, partial })
+    Ok(Some(Walked { slices, partial }))
+}
+
+/// Reads partitions in one snapshot after the other, each of a bounded number.
+struct Reader<'a> {
+    pool: &'a PgPool,
+    snapshot: Option<Lease>,
+    partitions: usize,
+}
+
+impl<'a> Reader<'a> {
+    async fn new(pool: &'a PgPool) -> Result<Self, StoreError> {
+        Ok(Self { pool, snapshot: Some(Lease::snapshot(pool).await?), partitions: 0 })
+    }
+
+    async fn query(&mut self, query: &str) -> Result<Found, StoreError> {
+        let snapshot = match &mut self.snapshot {
+            Some(snapshot) => snapshot,
+            none => none.insert(Lease::snapshot(self.pool).await?),
+        };
+        snapshot.query(query).await
+    }
+
+    /// How many of so many partitions can be read at once. Ends the snapshot where there is no room left in it; then the
+    /// second is true, and the next query sees a later one.
+    async fn room(&mut self, wanted: usize) -> Result<(usize, bool), StoreError> {
+        let later = self.partitions >= PARTITIONS;
+        if later {
+            self.end().await?;
+            self.partitions = 0;
+        }
+        let read = wanted.min(PARTITIONS - self.partitions);
+        self.partitions += read;
+        Ok((read, later))
+    }
+
+    async fn end(&mut self) -> Result<(), StoreError> {
+        match self.snapshot.take() {
+            Some(snapshot) => snapshot.commit().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where the next slices of a walk are (id and time of the first message), and whether there may be more, because
-/// postings are damaged.
-async fn places(snapshot: &mut Lease, walk: &Walk) -> Result<(Vec<(i64, i64)>, bool), StoreError> {
+/// postings are damaged. `None` where segments were changed meanwhile.
+async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64, i64)>, bool)>, StoreError> {
     let (after_us, _) = walk.after.unwrap_or((i64::MAX, i64::MAX));
     let until_us = walk.first_until_us.unwrap_or(i64::MAX).min(after_us);
-    let since_us = walk.first_since_us.unwrap_or(i64::MIN);
     // The least number has no literal.
-    let since_us = since_us.max(-i64::MAX);
-    let segments = snapshot
+    let since_us = walk.first_since_us.unwrap_or(i64::MIN).max(-i64::MAX);
+    let found = reader
         .query(&format!(
             "select id, oldest_us, newest_us from segment where newest_us >= {since_us} and oldest_us <= {until_us}"
         ))
         .await?;
+    let segments = found.read(|row| Some((row.bigint()?, row.bigint()?, row.bigint()?)))?;
     let mut walker = Walker::new(walk);
-    for (segment, oldest_us, newest_us) in
-        segments.read(|row| Some((row.bigint()?, row.bigint()?, row.bigint()?)))?
-    {
+    for (segment, oldest_us, newest_us) in &segments {
+        let (segment, oldest_us, newest_us) = (*segment, *oldest_us, *newest_us);
         walker.add(Source { segment, base: Bucket::of(segment).first_id(), oldest_us, newest_us });
     }
     let (mut places, mut damaged) = (Vec::new(), false);
     while places.len() < walk.limit as usize {
         match walker.step() {
             Next::Slice { id, first_us, .. } => places.push((id, first_us)),
-            Next::Pages => damaged |= feed(snapshot, &mut walker).await?,
+            Next::Pages => {
+                let mut by_bucket: BTreeMap<Bucket, Vec<Wanted<i64>>> = BTreeMap::new();
+                for wanted in walker.wanted() {
+                    by_bucket.entry(Bucket::of(wanted.segment)).or_default().push(wanted);
+                }
+                let mut wanted: Vec<_> = by_bucket.into_iter().collect();
+                while !wanted.is_empty() {
+                    let (read, later) = reader.room(wanted.len()).await?;
+                    if later && !are_in_force(reader, &segments).await? {
+                        return Ok(None);
+                    }
+                    let rest = wanted.split_off(read);
+                    damaged |= feed(reader, &mut walker, wanted).await?;
+                    wanted = rest;
+                }
+            }
             Next::End => break,
         }
     }
-    Ok((places, damaged))
+    Ok(Some((places, damaged)))
 }
 
-/// Reads the pages that a walk needs next; whether one is damaged.
-async fn feed(snapshot: &mut Lease, walker: &mut Walker<i64>) -> Result<bool, StoreError> {
-    let wanted = walker.wanted();
-    let mut by_bucket: BTreeMap<Bucket, Vec<Wanted<i64>>> = BTreeMap::new();
-    for wanted in &wanted {
-        by_bucket.entry(Bucket::of(wanted.segment)).or_default().push(*wanted);
-    }
+/// Whether all these segments are still there.
+async fn are_in_force(reader: &mut Reader<'_>, segments: &[(i64, i64, i64)]) -> Result<bool, StoreError> {
+    let ids = segments.iter().map(|(id, ..)| id.to_string()).collect::<Vec<_>>().join(",");
+    let found =
+        reader.query(&format!("select count(*) from segment where id = any('{{{ids}}}'::bigint[])")).await?;
+    let count = found.read(|row| row.bigint())?.first().copied();
+    Ok(count.and_then(|count| usize::try_from(count).ok()) == Some(segments.len()))
+}
+
+/// Reads the pages that a walk needs next, by their buckets; whether one is damaged.
+async fn feed(
+    reader: &mut Reader<'_>,
+    walker: &mut Walker<i64>,
+    by_bucket: Vec<(Bucket, Vec<Wanted<i64>>)>,
+) -> Result<bool, StoreError> {
+    let all: Vec<_> = by_bucket.iter().flat_map(|(_, wanted)| wanted.clone()).collect();
     let queries = by_bucket.into_iter().map(|(bucket, wanted)| {
         let mut values = String::new();
         for Wanted { source, segment, at } in wanted {
@@ -75,7 +165,7 @@ async fn feed(snapshot: &mut Lease, walker: &mut Walker<i64>) -> Result<bool, St
         )
     });
     let query = queries.collect::<Vec<_>>().join(" union all ");
-    let pages = snapshot.query(&query).await?;
+    let pages = reader.query(&query).await?;
     let pages: HashMap<i64, (Posting, Vec<u8>)> = pages
         .read(|row| {
             let source = row.bigint()?;
@@ -85,7 +175,7 @@ async fn feed(snapshot: &mut Lease, walker: &mut Walker<i64>) -> Result<bool, St
         .into_iter()
         .collect();
     let mut damaged = false;
-    for Wanted { source, segment, .. } in wanted {
+    for Wanted { source, segment, .. } in all {
         let page = i64::try_from(source).ok().and_then(|source| pages.get(&source));
         if let Err(error) = walker.feed(source, page.map(|(first, data)| (*first, data.as_slice()))) {
             tracing::error!(segment, %error, "a damaged page of postings is left out");
@@ -96,22 +186,29 @@ async fn feed(snapshot: &mut Lease, walker: &mut Walker<i64>) -> Result<bool, St
 }
 
 /// Reads the slices at these places, in their order.
-async fn read(snapshot: &mut Lease, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
+async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
     let mut by_bucket: BTreeMap<Bucket, String> = BTreeMap::new();
     for (id, _) in places {
         let ids = by_bucket.entry(Bucket::of(*id)).or_default();
         let comma = if ids.is_empty() { "" } else { "," };
         let _written = write!(ids, "{comma}{id}");
     }
-    if by_bucket.is_empty() {
-        return Ok(Vec::new());
+    let mut queries: Vec<_> = by_bucket
+        .into_iter()
+        .map(|(bucket, ids)| {
+            let table = bucket.partition("slice");
+            format!("select id, blob from {table} where id = any('{{{ids}}}'::bigint[])")
+        })
+        .collect();
+    let mut blobs: HashMap<i64, Vec<u8>> = HashMap::new();
+    while !queries.is_empty() {
+        // A slice never changes, so it does not matter in which snapshot it is read.
+        let (read, _) = reader.room(queries.len()).await?;
+        let rest = queries.split_off(read);
+        let found = reader.query(&queries.join(" union all ")).await?;
+        blobs.extend(found.read(|row| Some((row.bigint()?, row.bytea()?.to_vec())))?);
+        queries = rest;
     }
-    let queries = by_bucket.into_iter().map(|(bucket, ids)| {
-        format!("select id, blob from {} where id = any('{{{ids}}}'::bigint[])", bucket.partition("slice"))
-    });
-    let found = snapshot.query(&queries.collect::<Vec<_>>().join(" union all ")).await?;
-    let mut blobs: HashMap<i64, Vec<u8>> =
-        found.read(|row| Some((row.bigint()?, row.bytea()?.to_vec())))?.into_iter().collect();
     let slices = places.iter().filter_map(|(id, first_us)| {
         Some(StoredSlice { id: *id, first_us: *first_us, dictionary: None, blob: blobs.remove(id)? })
     });
