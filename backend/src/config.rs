@@ -74,6 +74,8 @@ pub struct Hep {
     pub listen: SocketAddr,
     /// Receive buffer asked for, octets.
     pub udp_buffer_bytes: usize,
+    /// Threads that receive datagrams; 0 for a number by the processors.
+    pub udp_threads: usize,
     /// TCP connections at a time.
     pub tcp_connections: usize,
     /// Idle TCP connections are closed after so many seconds; 0 never.
@@ -97,6 +99,17 @@ pub struct Hep {
 }
 
 impl Hep {
+    /// Threads that receive datagrams: as set, or one for each two processors, so that the rest of the work has its
+    /// share; at least one and at most eight.
+    #[must_use]
+    pub fn udp_threads(&self) -> usize {
+        match self.udp_threads {
+            0 => std::thread::available_parallelism()
+                .map_or(1, |processors| (processors.get() / 2).clamp(1, 8)),
+            threads => threads,
+        }
+    }
+
     /// The TLS address, if there is one. Loading refuses one that is none.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {

@@ -107,7 +107,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let ingest = TaskTracker::new();
     let quarantine = admission.quarantine();
     ingest.spawn(hep::watch_keys(Arc::clone(&accounts), keys, stop_ingest.clone()));
-    hep.spawn(&ingest, &admission, &stop_ingest);
+    hep.spawn(&ingest, &admission, &stop_ingest)?;
     ingest.close();
 
     let stop_http = CancellationToken::new();
@@ -126,7 +126,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         links: links.clone(),
         tally: Arc::clone(&metrics.tally),
         quarantine,
-        metrics: Arc::new(move || metrics.text(&metrics_spool, hep_address.port())),
+        metrics: Arc::new(move || metrics.text(&metrics_spool)),
         ready: Arc::new(move || readiness(&ready_metrics, &ready_spool)),
         public_url: config.http.public_url.clone(),
     });

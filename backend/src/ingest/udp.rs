@@ -1,40 +1,64 @@
-//! HEP over UDP: one packet a datagram, received in batches into one buffer that is used again.
+//! HEP over UDP: one packet a datagram. Each socket has a thread of its own, which receives in batches into one buffer
+//! that is used again, and does nothing but offer what came. The kernel gives all datagrams of one sender to the same socket.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Admission, Arrival, Way};
 
 /// Room for the largest datagram.
 const DATAGRAM_BYTES: usize = 65_536;
 
-/// A bound socket with the buffer that the kernel granted.
+/// How often a thread that nothing comes for looks whether it is to stop.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// How long a thread rests after an error.
+const REST: Duration = Duration::from_millis(10);
+
+/// Sockets bound to one address.
 pub struct Bound {
-    socket: UdpSocket,
-    /// Octets of receive buffer.
+    sockets: Vec<UdpSocket>,
+    /// Octets of receive buffer that the kernel granted each.
     pub buffer_bytes: usize,
 }
 
-/// Binds the socket and asks for a receive buffer of this size, octets.
+/// Binds so many sockets to one address, at least one, and asks for a receive buffer of this size for each, octets. Who
+/// may (CAP_NET_ADMIN) gets it whatever `net.core.rmem_max` says.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Bound> {
+pub fn bind(address: SocketAddr, sockets: usize, buffer_bytes: usize) -> io::Result<Bound> {
+    let share = sockets > 1;
+    let first = bind_one(address, share, buffer_bytes)?;
+    let (address, granted) = (first.local_addr()?, sockopt::socket_recv_buffer_size(&first)?);
+    let mut bound = vec![first];
+    for _ in 1..sockets {
+        bound.push(bind_one(address, share, buffer_bytes)?);
+    }
+    // The kernel reports twice what it grants, for its own book-keeping.
+    Ok(Bound { sockets: bound, buffer_bytes: granted / 2 })
+}
+
+fn bind_one(address: SocketAddr, share: bool, buffer_bytes: usize) -> io::Result<UdpSocket> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != std::net::Ipv6Addr::UNSPECIFIED)?;
     }
-    socket.set_recv_buffer_size(buffer_bytes)?;
-    socket.set_nonblocking(true)?;
+    if sockopt::set_socket_recv_buffer_size_force(&socket, buffer_bytes).is_err() {
+        socket.set_recv_buffer_size(buffer_bytes)?;
+    }
+    sockopt::set_socket_reuseport(&socket, share)?;
     socket.bind(&address.into())?;
-    let buffer_bytes = socket.recv_buffer_size()?;
-    Ok(Bound { socket: UdpSocket::from_std(socket.into())?, buffer_bytes })
+    Ok(socket.into())
 }
 
 impl Bound {
@@ -43,34 +67,63 @@ impl Bound {
     /// # Errors
     /// When the system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        // There is one at least.
+        self.sockets.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// The sockets as the kernel's tables name them.
+    #[must_use]
+    pub fn inodes(&self) -> Vec<u64> {
+        let inode = |socket: &UdpSocket| rustix::fs::fstat(socket).map(|stat| stat.st_ino);
+        self.sockets.iter().map(|socket| inode(socket).unwrap_or_default()).collect()
+    }
+
+    /// Receives, a thread for each socket, until stopped, then takes what the kernel still holds. The threads count as
+    /// tasks.
+    ///
+    /// # Errors
+    /// When a socket cannot be set up, or a thread not started.
+    pub fn receive(
+        self,
+        admission: &Admission,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> io::Result<()> {
+        for (number, socket) in self.sockets.into_iter().enumerate() {
+            let state = UdpSocketState::new((&socket).into())?;
+            let (admission, stop, running) = (admission.clone(), stop.clone(), tasks.token());
+            std::thread::Builder::new().name(format!("udp-{number}")).spawn(move || {
+                receive(&socket, &state, &admission, &stop);
+                drop(running);
+            })?;
+        }
+        Ok(())
     }
 }
 
-/// Receives until stopped, then takes what the kernel still holds.
-///
-/// # Errors
-/// When the socket cannot be set up.
-pub async fn receive(bound: Bound, admission: Admission, stop: CancellationToken) -> io::Result<()> {
-    let socket = bound.socket;
-    let state = UdpSocketState::new((&socket).into())?;
+fn receive(socket: &UdpSocket, state: &UdpSocketState, admission: &Admission, stop: &CancellationToken) {
     let mut memory = vec![0; DATAGRAM_BYTES * BATCH_SIZE];
     let mut metas = [RecvMeta::default(); BATCH_SIZE];
     loop {
-        let mut buffers: Vec<_> = memory.chunks_mut(DATAGRAM_BYTES).map(IoSliceMut::new).collect();
-        let received =
-            socket.async_io(Interest::READABLE, || state.recv((&socket).into(), &mut buffers, &mut metas));
-        let count = tokio::select! {
-            biased;
-            received = received => received,
-            () = stop.cancelled() => return Ok(()),
-        };
-        let count = match count {
+        let mut buffers = memory.chunks_mut(DATAGRAM_BYTES).map(IoSliceMut::new);
+        let mut buffers: [_; BATCH_SIZE] =
+            std::array::from_fn(|_| buffers.next().unwrap_or(IoSliceMut::new(&mut [])));
+        let count = match state.recv(socket.into(), &mut buffers, &mut metas) {
             Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if stop.is_cancelled() {
+                    return;
+                }
+                wait(socket);
+                continue;
+            }
             // For instance an ICMP error of an earlier datagram: of no consequence to a receiver.
             Err(error) => {
                 tracing::warn!(%error, "udp receive failed");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                std::thread::sleep(REST);
+                if stop.is_cancelled() {
+                    return;
+                }
                 continue;
             }
         };
@@ -86,5 +139,29 @@ pub async fn receive(bound: Bound, admission: Admission, stop: CancellationToken
             }
             joined.chunks(meta.stride.max(1)).for_each(offer);
         }
+    }
+}
+
+/// Waits until something comes, or a moment.
+fn wait(socket: &UdpSocket) {
+    let mut sockets = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+    // A signal ends it early, which does no harm.
+    let _ready = poll(&mut sockets, Some(&LOOK));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_share_an_address_and_one_alone_shares_it_with_nobody() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let two = bind(any, 2, 1 << 20).expect("two sockets");
+        let inodes = two.inodes();
+        assert!(inodes.len() == 2 && inodes[0] != inodes[1] && !inodes.contains(&0), "{inodes:?}");
+        assert!(two.buffer_bytes >= 65_536, "{}", two.buffer_bytes);
+        let one = bind(any, 1, 1 << 20).expect("a socket");
+        let taken = one.local_addr().expect("bound");
+        assert_eq!(bind(taken, 1, 1 << 20).err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
     }
 }

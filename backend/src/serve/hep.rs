@@ -102,8 +102,13 @@ impl Listeners {
     }
 
     /// Serves all of them until stopped.
-    pub fn spawn(self, ingest: &TaskTracker, admission: &Admission, stop: &CancellationToken) {
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn spawn(self, ingest: &TaskTracker, admission: &Admission, stop: &CancellationToken) -> Result<()> {
         let Self { udp, tcp, tls, unix, http, limits } = self;
+        admission.metrics().udp_sockets(udp.inodes());
+        udp.receive(admission, stop, ingest).context("hep over udp")?;
         let (admission, stop) = (|| admission.clone(), || stop.clone());
         ingest.spawn(tcp::accept(tcp, None, limits.clone(), admission(), stop()));
         if let Some((listener, tls)) = tls {
@@ -116,12 +121,7 @@ impl Listeners {
         if let Some(listener) = http {
             ingest.spawn(run(listener, http::router(admission(), limits, stop()), stop()));
         }
-        let (admission, stop) = (admission(), stop());
-        ingest.spawn(async move {
-            if let Err(error) = udp::receive(udp, admission, stop).await {
-                tracing::error!(%error, "udp ingest ended");
-            }
-        });
+        Ok(())
     }
 }
 
@@ -133,7 +133,7 @@ async fn bind_both(config: &Config) -> Result<(udp::Bound, TcpListener)> {
     loop {
         let tcp = TcpListener::bind(wanted).await.with_context(context)?;
         let address = tcp.local_addr()?;
-        match udp::bind(address, config.hep.udp_buffer_bytes) {
+        match udp::bind(address, config.hep.udp_threads(), config.hep.udp_buffer_bytes) {
             Ok(udp) => {
                 warn_of_small_buffer(config.hep.udp_buffer_bytes, udp.buffer_bytes);
                 return Ok((udp, tcp));
@@ -145,12 +145,11 @@ async fn bind_both(config: &Config) -> Result<(udp::Bound, TcpListener)> {
 }
 
 fn warn_of_small_buffer(asked: usize, granted: usize) {
-    // The kernel reports twice what it grants, for its own book-keeping.
-    if granted / 2 < asked {
+    if granted < asked {
         tracing::warn!(
             asked,
-            granted = granted / 2,
-            "hep.udp_buffer_bytes: the kernel gave less; raise net.core.rmem_max, or bursts will be dropped"
+            granted,
+            "hep.udp_buffer_bytes: the kernel gave less, and bursts will be dropped; run: sysctl -w net.core.rmem_max={asked}"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Counters, in Prometheus' text format. Names: `siplens_<area>_<what>_<unit>_total`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -19,6 +19,11 @@ use crate::store::Plan;
 struct IngestLabels {
     transport: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct SocketLabels {
+    socket: u32,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -45,7 +50,8 @@ pub struct Metrics {
     pub tcp_held_back: Counter,
     /// Answers to senders that number their packets.
     pub acknowledgements: Counter,
-    kernel_drops: Gauge,
+    kernel_drops: Family<SocketLabels, Gauge>,
+    udp_sockets: OnceLock<Vec<u64>>,
     /// Records of the spool that could not be read.
     pub undecodable: Counter,
     /// Messages that no slice, or no store, took.
@@ -111,7 +117,8 @@ impl Default for Metrics {
             tls_failed: Counter::default(),
             tcp_held_back: Counter::default(),
             acknowledgements: Counter::default(),
-            kernel_drops: Gauge::default(),
+            kernel_drops: Family::default(),
+            udp_sockets: OnceLock::new(),
             undecodable: Counter::default(),
             left_out: Counter::default(),
             duplicates: Counter::default(),
@@ -165,7 +172,7 @@ impl Metrics {
         );
         registry.register(
             "ingest_udp_kernel_drops",
-            "datagrams that the kernel dropped because the receive buffer was full",
+            "datagrams that the kernel dropped because a socket's receive buffer was full",
             self.kernel_drops.clone(),
         );
         registry.register(
@@ -220,6 +227,11 @@ impl Metrics {
         );
         registry.register("spool_disk_bytes", "octets on disk", spool.disk_bytes.clone());
         registry.register("spool_healthy", "1 while the spool can write", spool.healthy.clone());
+    }
+
+    /// Names the UDP sockets, by inode, whose drops the kernel is asked for; once.
+    pub fn udp_sockets(&self, inodes: Vec<u64>) {
+        let _named_already = self.udp_sockets.set(inodes);
     }
 
     /// Counts a packet that came this way.
@@ -289,7 +301,7 @@ impl Metrics {
 
     /// All metrics as text.
     #[must_use]
-    pub fn text(&self, spool: &Arc<SpoolStats>, hep_port: u16) -> String {
+    pub fn text(&self, spool: &Arc<SpoolStats>) -> String {
         let gauge = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
@@ -302,7 +314,12 @@ impl Metrics {
         gauge(&self.spool.streams, spool.streams);
         gauge(&self.spool.streams_forgotten, spool.streams_forgotten);
         gauge(&self.spool.healthy, u64::from(spool.healthy));
-        gauge(&self.kernel_drops, kernel::udp_drops(hep_port).unwrap_or(0));
+        for (socket, drops) in (0..).zip(kernel::udp_drops(self.udp_sockets.get().map_or(&[], Vec::as_slice)))
+        {
+            if let Some(drops) = drops {
+                gauge(&self.kernel_drops.get_or_create(&SocketLabels { socket }), drops);
+            }
+        }
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -21,6 +21,7 @@ use siplens_backend::tenant::Tenants;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The way in and the way out of a backend, without its HTTP.
 pub struct Pipeline {
@@ -92,9 +93,10 @@ impl Pipeline {
         let limits =
             tcp::Limits { places: Arc::new(Semaphore::new(2)), idle: None, balancers: Arc::default() };
         tokio::spawn(tcp::accept(listener, None, limits, admission.clone(), stop.clone()));
-        let bound = udp::bind("127.0.0.1:0".parse().expect("an address"), 1 << 20).expect("a port");
+        let bound = udp::bind("127.0.0.1:0".parse().expect("an address"), 2, 1 << 20).expect("a port");
         let udp_address = bound.local_addr().expect("bound");
-        tokio::spawn(udp::receive(bound, admission.clone(), stop.clone()));
+        metrics.udp_sockets(bound.inodes());
+        bound.receive(&admission, &stop, &TaskTracker::new()).expect("threads");
         Self {
             udp: udp_address,
             tcp: tcp_address,
@@ -138,7 +140,7 @@ impl Pipeline {
 
     /// The value of one line of the metrics.
     pub fn metric(&self, line: &str) -> u64 {
-        let text = self.metrics.text(&self.writer.stats(), self.udp.port());
+        let text = self.metrics.text(&self.writer.stats());
         let value = text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok());
         value.unwrap_or(0)
     }

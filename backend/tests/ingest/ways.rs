@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::task::TaskTracker;
 
 use crate::pipeline::{Pipeline, packet, sqlite, until};
 
@@ -334,10 +335,10 @@ async fn ipv6_is_taken_like_ipv4() {
     let pipeline = pipeline(dir.path()).await;
     let listener = TcpListener::bind("[::1]:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let bound = udp::bind(address, 1 << 20).expect("the same port");
+    let bound = udp::bind(address, 1, 1 << 20).expect("the same port");
     let (admission, stop) = (pipeline.admission.clone(), pipeline.stop_token());
     tokio::spawn(tcp::accept(listener, None, limits(&[]), admission.clone(), stop.clone()));
-    tokio::spawn(udp::receive(bound, admission, stop));
+    bound.receive(&admission, &stop, &TaskTracker::new()).expect("a thread");
     let socket = UdpSocket::bind("[::1]:0").await.expect("a socket");
     socket.send_to(&packet(1), address).await.expect("sent");
     let mut stream = TcpStream::connect(address).await.expect("connected");
