@@ -78,6 +78,8 @@ pub struct Hep {
     pub udp_threads: usize,
     /// TCP connections at a time.
     pub tcp_connections: usize,
+    /// TCP connections of one peer at a time.
+    pub peer_connections: usize,
     /// Idle TCP connections are closed after so many seconds; 0 never.
     pub tcp_idle_seconds: u64,
     /// Bound on an inflated payload, octets.

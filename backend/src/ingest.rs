@@ -6,6 +6,7 @@ mod admission;
 pub mod content;
 pub mod http;
 pub mod keys;
+pub mod places;
 mod proxied;
 pub mod quarantine;
 mod rate;

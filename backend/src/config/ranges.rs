@@ -22,6 +22,7 @@ impl Config {
             ("hep.udp_buffer_bytes", self.hep.udp_buffer_bytes as u64, 65_536, 1 << 31),
             ("hep.udp_threads", self.hep.udp_threads as u64, 0, 64),
             ("hep.tcp_connections", self.hep.tcp_connections as u64, 1, 1_000_000),
+            ("hep.peer_connections", self.hep.peer_connections as u64, 1, 1_000_000),
             ("hep.inflated_bytes", self.hep.inflated_bytes as u64, 65_536, 16 << 20),
             ("admission.packets_per_second", u64::from(self.admission.packets_per_second), 0, 10_000_000),
             ("admission.packet_bytes", self.admission.packet_bytes as u64, 1024, 65_535),

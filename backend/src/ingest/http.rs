@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -15,8 +15,8 @@ use hep::framing::{self, Frame};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::places::Place;
 use super::stream::Origin;
-use super::tcp::Limits;
 use super::{Admission, Refusal, Way};
 
 /// The longest body and the longest frame, octets.
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 struct Door {
     admission: Admission,
-    limits: Limits,
+    idle: Option<Duration>,
     stop: CancellationToken,
 }
 
@@ -40,9 +40,9 @@ struct Taken {
     refused: BTreeMap<&'static str, u64>,
 }
 
-/// The routes.
-pub fn router(admission: Admission, limits: Limits, stop: CancellationToken) -> Router {
-    Router::new().route("/hep", post(packets).get(socket)).with_state(Door { admission, limits, stop })
+/// The routes, for streams that [`tcp::accept`](super::tcp::accept) took. A WebSocket is closed after nothing came for `idle`.
+pub fn router(admission: Admission, idle: Option<Duration>, stop: CancellationToken) -> Router {
+    Router::new().route("/hep", post(packets).get(socket)).with_state(Door { admission, idle, stop })
 }
 
 /// Packets in a body. 200 where all were taken; 400 where some are no HEP, 403 where they may not be sent. While the
@@ -50,17 +50,13 @@ pub fn router(admission: Admission, limits: Limits, stop: CancellationToken) -> 
 async fn packets(
     State(door): State<Door>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(place): Extension<Arc<Place>>,
     request: Request,
 ) -> Response {
     let origin = Origin { way: Way::Http, peer };
     if !door.admission.lets_in(Way::Http, peer) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let Ok(_place) = Arc::clone(&door.limits.places).try_acquire_owned() else {
-        door.admission.metrics().tcp_refused.inc();
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    // The place is taken first, so that slow bodies cannot be more than there are places.
     let body = tokio::select! {
         body = tokio::time::timeout(PATIENCE, body::to_bytes(request.into_body(), MOST_BYTES)) => body,
         () = door.stop.cancelled() => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -71,9 +67,15 @@ async fn packets(
             door.admission.refuse(origin.packet(&[]), Refusal::Size);
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         }
-        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(_) => {
+            door.admission.metrics().stream_refused("http_body");
+            return StatusCode::REQUEST_TIMEOUT.into_response();
+        }
     };
     let (taken, _) = door.take(origin, &body).await;
+    if taken.accepted > 0 {
+        place.keep();
+    }
     let status = match taken.refused.keys().next() {
         None => StatusCode::OK,
         Some(_) if taken.refused.contains_key(Refusal::Key.as_str()) => StatusCode::FORBIDDEN,
@@ -86,30 +88,29 @@ async fn packets(
 async fn socket(
     State(door): State<Door>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(place): Extension<Arc<Place>>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !door.admission.lets_in(Way::Ws, peer) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let Ok(place) = Arc::clone(&door.limits.places).try_acquire_owned() else {
-        door.admission.metrics().tcp_refused.inc();
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
     let upgrade = upgrade.max_message_size(MOST_BYTES).max_frame_size(MOST_BYTES);
     upgrade.on_upgrade(async move |socket| {
-        let _place = place;
         door.admission.metrics().tcp_connections.inc();
-        door.receive(socket, Origin { way: Way::Ws, peer }).await;
+        tokio::select! {
+            () = door.receive(socket, Origin { way: Way::Ws, peer }, &place) => {}
+            () = place.gives_way() => door.admission.metrics().stream_refused("gave_way"),
+        }
         door.admission.metrics().tcp_connections.dec();
     })
 }
 
 impl Door {
     /// Takes all packets of a socket until it is closed, something comes that is no HEP, or the backend stops.
-    async fn receive(&self, mut socket: WebSocket, origin: Origin) {
+    async fn receive(&self, mut socket: WebSocket, origin: Origin, place: &Place) {
         let reason = loop {
             let received = async {
-                match self.limits.idle {
+                match self.idle {
                     Some(idle) => tokio::time::timeout(idle, socket.recv()).await.ok().flatten(),
                     None => socket.recv().await,
                 }
@@ -127,6 +128,9 @@ impl Door {
                 }
                 Some(Ok(Message::Binary(frame))) => {
                     let (taken, whole) = self.take(origin, &frame).await;
+                    if taken.accepted > 0 {
+                        place.keep();
+                    }
                     if taken.refused.contains_key(Refusal::Key.as_str()) {
                         break close_code::POLICY;
                     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use hep::framing::{self, Frame};
@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledge::Answers;
+use super::places::Place;
 use super::{Admission, Arrival, Outcome, Refusal, Way};
 
 const READ_BYTES: usize = 64 * 1024;
 
-/// The longest pause in the middle of a packet.
+/// How long a packet may take, from its first octets to its last.
 const PACKET_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a stream comes from.
@@ -36,8 +37,8 @@ impl Origin {
 }
 
 /// Takes all packets of a stream until it ends, or, between two packets, until stopped. It is given up after nothing
-/// came for `idle`, if that is set, and in the middle of a packet after 30 s. Who numbers the packets is told which are
-/// safe.
+/// came for `idle`, if that is set, and when a packet is not there 30 s after it began. It keeps its place once it has
+/// brought a packet. Who numbers the packets is told which are safe.
 ///
 /// # Errors
 /// When the stream breaks, is not HEP, or its agent may not send.
@@ -45,6 +46,7 @@ pub async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     idle: Option<Duration>,
+    place: &Place,
     admission: &Admission,
     stop: &CancellationToken,
 ) -> io::Result<()> {
@@ -52,18 +54,25 @@ pub async fn receive(
     let mut answers = Answers::new(writer, admission.durable_records(), admission.metrics());
     let mut is_first = true;
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    // Since when the packet comes that is not whole yet.
+    let mut begun: Option<Instant> = None;
     loop {
         buffer.reserve(READ_BYTES);
-        let begun = !buffer.is_empty();
         let read = stream.read_buf(&mut buffer);
         let read = async {
-            // Who begins a packet and does not go on takes a place from others.
-            let patience =
-                if begun { Some(idle.unwrap_or(PACKET_PATIENCE).min(PACKET_PATIENCE)) } else { idle };
+            // Who begins a packet and does not go on, or goes on by the octet, takes a place from others.
+            let left = begun.map(|begun| PACKET_PATIENCE.saturating_sub(begun.elapsed()));
+            let patience = left.map_or(idle, |left| Some(idle.unwrap_or(left).min(left)));
+            let late = |_| {
+                let (reason, what) = match begun {
+                    Some(_) => ("packet", "a packet took too long"),
+                    None => ("idle", "nothing came for too long"),
+                };
+                admission.metrics().stream_refused(reason);
+                Err(io::Error::new(io::ErrorKind::TimedOut, what))
+            };
             match patience {
-                Some(idle) => tokio::time::timeout(idle, read).await.unwrap_or_else(|_| {
-                    Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came for too long"))
-                }),
+                Some(patience) => tokio::time::timeout(patience, read).await.unwrap_or_else(late),
                 None => read.await,
             }
         };
@@ -108,9 +117,16 @@ pub async fn receive(
                         answers.finish().await;
                         return Ok(());
                     }
+                    if result.is_ok() {
+                        place.keep();
+                    }
+                    begun = None;
                     buffer.advance(length.min(buffer.len()));
                 }
-                Ok(Frame::Incomplete { .. }) => break,
+                Ok(Frame::Incomplete { .. }) => {
+                    begun = begun.or_else(|| (!buffer.is_empty()).then(Instant::now));
+                    break;
+                }
                 Err(error) => {
                     admission.refuse(origin.packet(&buffer), Refusal::Malformed);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));

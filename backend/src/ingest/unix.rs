@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -75,16 +74,25 @@ pub async fn accept(bound: Bound, limits: Limits, admission: Admission, stop: Ca
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&limits.places).try_acquire_owned() else {
-            admission.metrics().tcp_refused.inc();
-            continue;
+        let place = match limits.places.take(None) {
+            Ok(place) => place,
+            Err(full) => {
+                admission.metrics().stream_refused(full.as_str());
+                continue;
+            }
         };
         let (admission, stop, idle) = (admission.clone(), stop.clone(), limits.idle);
         streams.spawn(async move {
-            let _place = place;
             admission.metrics().tcp_connections.inc();
             let origin = Origin { way: Way::Unix, peer: PEER };
-            if let Err(error) = stream::receive(stream, origin, idle, &admission, &stop).await {
+            let ended = tokio::select! {
+                ended = stream::receive(stream, origin, idle, &place, &admission, &stop) => ended,
+                () = place.gives_way() => {
+                    admission.metrics().stream_refused("gave_way");
+                    Ok(())
+                }
+            };
+            if let Err(error) = ended {
                 tracing::info!(%error, "hep stream of the unix socket closed");
             }
             admission.metrics().tcp_connections.dec();

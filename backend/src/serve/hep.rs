@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{bind, run};
+use super::bind;
 use crate::accounts::{Accounts, AccountsError};
 use crate::config::Config;
 use crate::ingest::keys::{Keys, KnownKey};
+use crate::ingest::places::Places;
+use crate::ingest::tcp::Speaks;
 use crate::ingest::tls::Tls;
 use crate::ingest::{Admission, http, tcp, udp, unix};
 use crate::network::Network;
@@ -62,7 +63,8 @@ impl Listeners {
             None => None,
         };
         let limits = tcp::Limits {
-            places: Arc::new(Semaphore::new(hep.tcp_connections)),
+            places: Places::new(hep.tcp_connections, hep.peer_connections),
+            opening: tcp::OPENING,
             idle: Some(Duration::from_secs(hep.tcp_idle_seconds)).filter(|idle| !idle.is_zero()),
             balancers: hep.balancers.iter().filter_map(|text| Network::parse(text)).collect(),
         };
@@ -110,16 +112,17 @@ impl Listeners {
         admission.metrics().udp_sockets(udp.inodes());
         udp.receive(admission, stop, ingest).context("hep over udp")?;
         let (admission, stop) = (|| admission.clone(), || stop.clone());
-        ingest.spawn(tcp::accept(tcp, None, limits.clone(), admission(), stop()));
+        ingest.spawn(tcp::accept(tcp, Speaks::Hep, limits.clone(), admission(), stop()));
         if let Some((listener, tls)) = tls {
             ingest.spawn(tls.clone().watch(stop()));
-            ingest.spawn(tcp::accept(listener, Some(tls), limits.clone(), admission(), stop()));
+            ingest.spawn(tcp::accept(listener, Speaks::HepOverTls(tls), limits.clone(), admission(), stop()));
         }
         if let Some(bound) = unix {
             ingest.spawn(unix::accept(bound, limits.clone(), admission(), stop()));
         }
         if let Some(listener) = http {
-            ingest.spawn(run(listener, http::router(admission(), limits, stop()), stop()));
+            let routes = http::router(admission(), limits.idle, stop());
+            ingest.spawn(tcp::accept(listener, Speaks::Http(routes), limits, admission(), stop()));
         }
         Ok(())
     }

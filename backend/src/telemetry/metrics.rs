@@ -42,8 +42,7 @@ pub struct Metrics {
     rules: Family<RuleLabels, Counter>,
     /// HEP streams open now.
     pub tcp_connections: Gauge,
-    /// HEP streams closed at once because there were too many.
-    pub tcp_refused: Counter,
+    tcp_refused: Family<ReasonLabels, Counter>,
     /// HEP streams whose TLS handshake failed.
     pub tls_failed: Counter,
     /// How often a HEP stream was held back: the spool was full, or its peer over its rate.
@@ -71,13 +70,13 @@ pub struct Metrics {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct RetentionLabels {
+struct ReasonLabels {
     reason: &'static str,
 }
 
 #[derive(Default)]
 struct RetentionMetrics {
-    removed: Family<RetentionLabels, Counter>,
+    removed: Family<ReasonLabels, Counter>,
     store_bytes: Gauge,
     disk_free_bytes: Gauge,
     damaged: Gauge,
@@ -113,7 +112,7 @@ impl Default for Metrics {
             bytes: Counter::default(),
             rules: Family::default(),
             tcp_connections: Gauge::default(),
-            tcp_refused: Counter::default(),
+            tcp_refused: Family::default(),
             tls_failed: Counter::default(),
             tcp_held_back: Counter::default(),
             acknowledgements: Counter::default(),
@@ -151,7 +150,7 @@ impl Metrics {
         registry.register("ingest_tcp_connections", "HEP streams open", self.tcp_connections.clone());
         registry.register(
             "ingest_tcp_connections_refused",
-            "HEP streams over the limit",
+            "HEP streams that were not taken, or closed for what they did not do, by reason",
             self.tcp_refused.clone(),
         );
         registry.register(
@@ -229,6 +228,11 @@ impl Metrics {
         registry.register("spool_healthy", "1 while the spool can write", spool.healthy.clone());
     }
 
+    /// Counts a stream that was not taken, or closed, for this reason.
+    pub fn stream_refused(&self, reason: &'static str) {
+        self.tcp_refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
     /// Names the UDP sockets, by inode, whose drops the kernel is asked for; once.
     pub fn udp_sockets(&self, inodes: Vec<u64>) {
         let _named_already = self.udp_sockets.set(inodes);
@@ -271,7 +275,7 @@ impl Metrics {
         let mut removed_bytes = 0;
         for expired in &plan.expired {
             removed_bytes += expired.bytes;
-            let labels = RetentionLabels { reason: expired.reason.as_str() };
+            let labels = ReasonLabels { reason: expired.reason.as_str() };
             self.retention.removed.get_or_create(&labels).inc_by(expired.bytes);
         }
         let gauge = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -1,6 +1,7 @@
 //! From the socket to the search: what is sent as HEP is found, what is not HEP is counted, and a store that is away costs nothing.
 
 mod admission;
+mod connections;
 mod numbered;
 mod pipeline;
 mod poison;
@@ -90,20 +91,6 @@ async fn a_stream_is_framed_wherever_it_is_cut_and_closed_where_it_is_not_hep() 
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("written");
     until("the stream's end", async || pipeline.metric("siplens_ingest_tcp_connections ") == 0).await;
     assert_eq!(pipeline.metric("siplens_ingest_packets_total{transport=\"tcp\",result=\"malformed\"}"), 1);
-    pipeline.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn streams_over_the_limit_are_closed_and_counted() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let pipeline = Pipeline::start(dir.path(), sqlite(dir.path()).await, 8 << 20).await;
-    let _streams = [
-        TcpStream::connect(pipeline.tcp).await.expect("connected"),
-        TcpStream::connect(pipeline.tcp).await.expect("connected"),
-    ];
-    until("two streams", async || pipeline.metric("siplens_ingest_tcp_connections ") == 2).await;
-    let _third = TcpStream::connect(pipeline.tcp).await.expect("connected");
-    until("a refusal", async || pipeline.metric("siplens_ingest_tcp_connections_refused_total") == 1).await;
     pipeline.stop().await;
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use siplens_backend::flush::{Aside, Flusher};
 use siplens_backend::ingest::keys::Keys;
+use siplens_backend::ingest::places::Places;
 use siplens_backend::ingest::quarantine::Quarantine;
 use siplens_backend::ingest::{Admission, Rules, tcp, udp};
 use siplens_backend::search::filter::Filter;
@@ -19,7 +20,6 @@ use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::telemetry::Metrics;
 use siplens_backend::tenant::Tenants;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -90,9 +90,13 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let tcp_address = listener.local_addr().expect("bound");
-        let limits =
-            tcp::Limits { places: Arc::new(Semaphore::new(2)), idle: None, balancers: Arc::default() };
-        tokio::spawn(tcp::accept(listener, None, limits, admission.clone(), stop.clone()));
+        let limits = tcp::Limits {
+            places: Places::new(2, 2),
+            opening: tcp::OPENING,
+            idle: None,
+            balancers: Arc::default(),
+        };
+        tokio::spawn(tcp::accept(listener, tcp::Speaks::Hep, limits, admission.clone(), stop.clone()));
         let bound = udp::bind("127.0.0.1:0".parse().expect("an address"), 2, 1 << 20).expect("a port");
         let udp_address = bound.local_addr().expect("bound");
         metrics.udp_sockets(bound.inodes());

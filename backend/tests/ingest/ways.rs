@@ -10,12 +10,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use siplens_backend::ingest::keys::Keys;
+use siplens_backend::ingest::places::Places;
+use siplens_backend::ingest::tcp::Speaks;
 use siplens_backend::ingest::tls::{Tls, TlsFiles};
 use siplens_backend::ingest::{Rules, http, tcp, udp, unix};
 use siplens_backend::network::Network;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::TaskTracker;
@@ -31,7 +32,7 @@ async fn pipeline(dir: &Path) -> Pipeline {
 
 fn limits(balancers: &[&str]) -> tcp::Limits {
     let balancers = balancers.iter().map(|text| Network::parse(text).expect("a network")).collect();
-    tcp::Limits { places: Arc::new(Semaphore::new(16)), idle: None, balancers }
+    tcp::Limits { places: Places::new(16, 16), opening: tcp::OPENING, idle: None, balancers }
 }
 
 fn accepted(pipeline: &Pipeline, way: &str) -> u64 {
@@ -115,7 +116,13 @@ async fn tls_is_taken_with_a_certificate_that_can_be_replaced() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (admission, stop) = (pipeline.admission.clone(), pipeline.stop_token());
-    tokio::spawn(tcp::accept(listener, Some(tls.clone()), limits(&[]), admission, stop.clone()));
+    tokio::spawn(tcp::accept(
+        listener,
+        Speaks::HepOverTls(tls.clone()),
+        limits(&[]),
+        admission,
+        stop.clone(),
+    ));
     tokio::spawn(tls.clone().watch(stop));
 
     let client = authority.client(None);
@@ -151,7 +158,13 @@ async fn where_agents_must_show_a_certificate_no_other_gets_in() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let stop = pipeline.stop_token();
-    tokio::spawn(tcp::accept(listener, Some(tls), limits(&[]), pipeline.admission.clone(), stop));
+    tokio::spawn(tcp::accept(
+        listener,
+        Speaks::HepOverTls(tls),
+        limits(&[]),
+        pipeline.admission.clone(),
+        stop,
+    ));
     for (certificate, lets_in) in
         [(None, false), (Some(other.vouch("agent.test")), false), (Some(authority.vouch("agent.test")), true)]
     {
@@ -199,12 +212,12 @@ async fn a_unix_socket_takes_streams_and_is_left_behind_by_no_run() {
 }
 
 /// Serves `/hep` for a pipeline.
-async fn http_listener(pipeline: &Pipeline) -> std::net::SocketAddr {
+async fn http_listener(pipeline: &Pipeline, limits: tcp::Limits) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let router = http::router(pipeline.admission.clone(), limits(&[]), pipeline.stop_token());
-    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
+    let routes = http::router(pipeline.admission.clone(), limits.idle, pipeline.stop_token());
+    let (admission, stop) = (pipeline.admission.clone(), pipeline.stop_token());
+    tokio::spawn(tcp::accept(listener, Speaks::Http(routes), limits, admission, stop));
     address
 }
 
@@ -229,7 +242,7 @@ async fn post(address: std::net::SocketAddr, body: &[u8]) -> (u16, String) {
 async fn a_post_takes_packets_and_says_what_became_of_them() {
     let dir = tempfile::tempdir().expect("a folder");
     let pipeline = pipeline(dir.path()).await;
-    let address = http_listener(&pipeline).await;
+    let address = http_listener(&pipeline, limits(&[])).await;
     let answer = post(address, &[packet(1), packet(2)].concat()).await;
     assert_eq!(answer, (200, "{\"accepted\":2,\"refused\":{}}".to_owned()));
     let answer = post(address, &[packet(3), b"and then nonsense".to_vec()].concat()).await;
@@ -251,7 +264,8 @@ async fn a_post_takes_packets_and_says_what_became_of_them() {
 async fn a_post_that_never_ends_does_not_hold_up_a_stop() {
     let dir = tempfile::tempdir().expect("a folder");
     let pipeline = pipeline(dir.path()).await;
-    let mut stream = TcpStream::connect(http_listener(&pipeline).await).await.expect("connected");
+    let mut stream =
+        TcpStream::connect(http_listener(&pipeline, limits(&[])).await).await.expect("connected");
     stream
         .write_all(b"POST /hep HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nHEP3")
         .await
@@ -268,7 +282,7 @@ async fn a_post_that_never_ends_does_not_hold_up_a_stop() {
 async fn a_websocket_takes_packets_until_something_else_comes() {
     let dir = tempfile::tempdir().expect("a folder");
     let pipeline = pipeline(dir.path()).await;
-    let address = http_listener(&pipeline).await;
+    let address = http_listener(&pipeline, limits(&[])).await;
     let connect = async || {
         let url = format!("ws://{address}/hep");
         tokio_tungstenite::connect_async(url).await.expect("a websocket").0
@@ -314,7 +328,7 @@ async fn a_stream_behind_a_balancer_is_its_senders() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let (admission, stop) = (pipeline.admission.clone(), pipeline.stop_token());
-    tokio::spawn(tcp::accept(listener, None, limits(&["127.0.0.1"]), admission, stop));
+    tokio::spawn(tcp::accept(listener, Speaks::Hep, limits(&["127.0.0.1"]), admission, stop));
     for header in [proxied([192, 0, 2, 7]), proxied([203, 0, 113, 9]), Vec::new()] {
         let mut stream = TcpStream::connect(address).await.expect("connected");
         stream.write_all(&[header, packet(1)].concat()).await.expect("written");
@@ -337,7 +351,7 @@ async fn ipv6_is_taken_like_ipv4() {
     let address = listener.local_addr().expect("bound");
     let bound = udp::bind(address, 1, 1 << 20).expect("the same port");
     let (admission, stop) = (pipeline.admission.clone(), pipeline.stop_token());
-    tokio::spawn(tcp::accept(listener, None, limits(&[]), admission.clone(), stop.clone()));
+    tokio::spawn(tcp::accept(listener, Speaks::Hep, limits(&[]), admission.clone(), stop.clone()));
     bound.receive(&admission, &stop, &TaskTracker::new()).expect("a thread");
     let socket = UdpSocket::bind("[::1]:0").await.expect("a socket");
     socket.send_to(&packet(1), address).await.expect("sent");
