@@ -109,10 +109,8 @@ fn admit(packets: u32, content: ContentRules) -> Result<(), Failure> {
     let octets: Vec<_> = (0..600).map(packet).collect::<Result<_, _>>()?;
     let begun = Instant::now();
     for packet in octets.iter().cycle().take(packets as usize) {
-        ingest
-            .admission
-            .offer(Arrival { way: Way::Udp, peer, packet })
-            .map_err(|refusal| refusal.as_str())?;
+        let outcome = ingest.admission.offer(Arrival { way: Way::Udp, peer, packet });
+        outcome.result.map_err(|refusal| refusal.as_str())?;
     }
     let each = begun.elapsed() / packets.max(1);
     ingest.writer.close()?;
