@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::time::rfc3339;
 use crate::bench::Bench;
 use crate::config::{Config, Overrides};
+use crate::homer::MigrateHomer;
 use crate::spool::{Record, inspect};
 use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
@@ -46,6 +47,7 @@ enum Command {
     /// Tokens for programs that use the API.
     #[command(subcommand)]
     Token(TokenCommand),
+    MigrateHomer(MigrateHomer),
     /// Measure what this machine can take, with made-up calls.
     #[command(subcommand)]
     Bench(Bench),
@@ -185,6 +187,7 @@ impl Cli {
             Command::Retention(RetentionCommand::Plan) => runtime.block_on(retention_plan(&config)),
             Command::Spool(SpoolCommand::Inspect { files }) => inspect_spool(&config, files),
             Command::Spool(SpoolCommand::Replay { to, files }) => replay_spool(to, &files),
+            Command::MigrateHomer(migration) => runtime.block_on(migration.run(&config)),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
             Command::CheckConfig | Command::Openapi | Command::Bench(_) => {

@@ -1,5 +1,6 @@
 //! Opens what the configuration names: files under the data folder, PostgreSQL, or ClickHouse beside one of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
 /// When the database cannot be opened.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     if config.clickhouse.is_used() {
-        return clickhouse(config, "").await;
+        return clickhouse(config, None).await;
     }
     if config.database.url.is_empty() {
         return Ok(Arc::new(SqliteStore::look(&data_dir(config)?.join("store")).await?));
@@ -45,8 +46,30 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(PostgresStore::open(pool, "").await.context("database.url")?))
 }
 
-/// The store of messages on ClickHouse servers, and for the spool of this name, if it has one.
-async fn clickhouse(config: &Config, spool: &str) -> Result<Arc<dyn Store>> {
+/// The store of messages alone, to be written to from a source of this name that is no spool. The embedded store must not
+/// be open elsewhere.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn store_for(config: &Config, source: &str) -> Result<Arc<dyn Store>> {
+    if config.clickhouse.is_used() {
+        let name = source.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let folder = data_dir(config)?.join("sources").join(name);
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        return clickhouse(config, Some(folder)).await;
+    }
+    if config.database.url.is_empty() {
+        let dir = data_dir(config)?.join("store");
+        return Ok(Arc::new(SqliteStore::open_with(&dir, source, config.database.writers()).await?));
+    }
+    let pool = pool(&config.database.url, "database.url", config.database.connections)?;
+    // Who writes for hours needs partitions that are not there yet.
+    Ok(Arc::new(PostgresStore::open(pool, source).await.context("database.url")?.maintained()))
+}
+
+/// The store of messages on ClickHouse servers. How far the source is stored is kept in the folder; without one it is only
+/// read.
+async fn clickhouse(config: &Config, folder: Option<PathBuf>) -> Result<Arc<dyn Store>> {
     let settings = &config.clickhouse;
     let authorities = Some(settings.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
     let access = Access {
@@ -56,9 +79,8 @@ async fn clickhouse(config: &Config, spool: &str) -> Result<Arc<dyn Store>> {
         insert_quorum: settings.insert_quorum,
         tls: http::tls(authorities).map_err(anyhow::Error::msg).context("clickhouse.tls_ca")?,
     };
-    let spool = if spool.is_empty() { None } else { Some(data_dir(config)?.join("spool")) };
     let (servers, layout) = (settings.servers(), settings.layout());
-    let store = ClickhouseStore::open(servers, &access, &layout, spool.as_deref()).await;
+    let store = ClickhouseStore::open(servers, &access, &layout, folder.as_deref()).await;
     Ok(Arc::new(store.context("clickhouse.shards")?))
 }
 
@@ -72,7 +94,8 @@ pub async fn open(
     metrics: &Metrics,
 ) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
     if config.clickhouse.is_used() {
-        return Ok((clickhouse(config, spool).await?, accounts(config).await?));
+        let folder = data_dir(config)?.join("spool");
+        return Ok((clickhouse(config, Some(folder)).await?, accounts(config).await?));
     }
     let Database { url, read_url, connections, .. } = &config.database;
     if url.is_empty() {

@@ -72,7 +72,12 @@ fn transport(packet: &hep::Packet<'_>) -> Transport {
             hep::Transport::Wss => Transport::Wss,
         };
     }
-    match packet.ip_protocol {
+    transport_of(packet.ip_protocol)
+}
+
+/// The transport that an IP protocol number stands for; UDP if it is unknown or not told.
+pub fn transport_of(ip_protocol: Option<u8>) -> Transport {
+    match ip_protocol {
         Some(6) => Transport::Tcp,
         Some(132) => Transport::Sctp,
         Some(PROTOCOL_TLS_OR_WS) => Transport::Tls,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 pub use aside::Aside;
+pub use trainer::Trainer;
 
 use crate::decode::decode;
 use crate::parallel;
@@ -23,7 +24,6 @@ use crate::store::slice::{Cut, Cutter, Item};
 use crate::store::{Flush, Store};
 use crate::telemetry::Metrics;
 use crate::tenant::Tenants;
-use trainer::Trainer;
 use writer::{Stored, Writer};
 
 /// Records that one flush takes at most.

@@ -14,6 +14,7 @@ pub mod databases;
 pub mod decode;
 pub mod export;
 pub mod flush;
+pub mod homer;
 pub mod ingest;
 pub mod memory;
 pub mod network;

@@ -103,6 +103,7 @@ mod writer;
 
 pub use identity::identity;
 pub use reader::{Batch, SpoolReader};
+pub use recovery::lock;
 pub use segment::MAX_RECORD_LEN;
 pub use stats::{SpoolSnapshot, SpoolStats};
 pub use streams::{Standing, WINDOW};

@@ -26,6 +26,7 @@ mod faults_kill;
 mod faults_spool;
 mod faults_store;
 mod garbage;
+mod homer;
 mod interface;
 mod isolation;
 mod kemi;

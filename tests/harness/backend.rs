@@ -150,6 +150,13 @@ impl Backend {
         run(&mut command, stdin)
     }
 
+    /// Starts another subcommand on the same data; its output is in its log.
+    pub fn begin(&self, arguments: &[&str]) -> Result<Process> {
+        let command = base(&self.setup, self.dir.path(), arguments)?;
+        let log = tempfile::Builder::new().prefix("command-").suffix(".log").tempfile_in(self.dir.path())?;
+        Process::start(arguments.first().unwrap_or(&"siplens"), command, log.keep()?.1.as_path(), false)
+    }
+
     /// Waits until a call with at least `messages` messages is found and returns it.
     pub fn call(&self, call_id: &str, messages: usize) -> Result<Value> {
         let path = format!("/api/v1/calls/{}", encode(call_id));

@@ -1,8 +1,8 @@
 //! A PostgreSQL server of the case's own, in a temporary directory, reached by a Unix socket.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -54,12 +54,38 @@ impl Postgres {
         Ok(())
     }
 
-    /// Runs SQL with `psql`; what it prints.
+    /// Runs SQL in its first database; what it prints.
     pub fn run(&self, sql: &str) -> Result<String> {
-        let output =
-            Command::new("psql").args(["-At", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url]).output()?;
+        Ok(self.psql("siplens", sql)?.trim().to_owned())
+    }
+
+    /// The address of another database of it.
+    pub fn url_of(&self, database: &str) -> String {
+        self.url.replace("/siplens?", &format!("/{database}?"))
+    }
+
+    /// Runs statements; answers what they select, a line for each row.
+    pub fn psql(&self, database: &str, statements: &str) -> Result<String> {
+        let mut command = Command::new("psql");
+        command.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--dbname",
+        ]);
+        command
+            .arg(self.url_of(database))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().context("psql")?;
+        child.stdin.take().context("no standard input")?.write_all(statements.as_bytes())?;
+        let output = child.wait_with_output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

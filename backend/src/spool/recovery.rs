@@ -25,9 +25,8 @@ pub(super) struct Recovered {
     pub(super) lock: File,
 }
 
-/// Makes the directory if need be, locks it, and reads what is in it.
+/// Locks the directory, which is made if need be, and reads what is in it.
 pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recovered, SpoolError> {
-    std::fs::create_dir_all(dir).map_err(SpoolError::io("make", dir))?;
     let lock = lock(dir)?;
     let mut numbers = list(dir)?;
     let mut cut_bytes = 0;
@@ -81,7 +80,12 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
     Ok(Recovered { extent, start, next_segment, streams, cut_bytes, lock })
 }
 
-fn lock(dir: &Path) -> Result<File, SpoolError> {
+/// Keeps everybody else from opening the spool in this directory, until the answer is dropped.
+///
+/// # Errors
+/// When it is open, or the directory cannot be made or written to.
+pub fn lock(dir: &Path) -> Result<File, SpoolError> {
+    std::fs::create_dir_all(dir).map_err(SpoolError::io("make", dir))?;
     let path = dir.join("lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(SpoolError::io("open", &path))?;
