@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::kamailio::wait_for_stat;
 use harness::sipp::Transport;
 use harness::{
     Agent, Backend, BackendSetup, Call, Kamailio, Observed, Proxy, Setup, Uas, eventually, ladder,
@@ -39,10 +40,12 @@ fn a_proxy_sends_over_tls_with_a_certificate_of_its_own() -> Result<()> {
         .define("CLIENT_KEY", file("client.key"))
         .define("SERVER_NAME", "collector.test");
     setup.collector = format!("tls:{tls}");
-    let proxy = Kamailio::start(&setup)?;
+    let mut proxy = Kamailio::start(&setup)?;
     let placed = Call::new("call").place(proxy.sip(), Transport::Udp)?;
-    let call = backend.call(&placed.call_id, ladder::expected("call")?.len())?;
+    let messages = ladder::expected("call")?.len();
+    let call = backend.call(&placed.call_id, messages)?;
     assert_eq!(call["correlation_ids"][0], "over-tls");
+    wait_for_stat(&mut proxy, "acknowledged", messages as u64, LIMIT)?;
     let metrics = backend.api().fetch("/metrics")?.text();
     ensure!(
         metrics.contains("transport=\"tls\",result=\"accepted\"") && !metrics.contains("transport=\"udp\""),

@@ -402,3 +402,35 @@ fn files_that_cannot_be_used_are_named() {
     let name = Tls { ca: authority.ca(), server_name: Some("a b".to_owned()), ..Tls::default() };
     assert!(name.check().unwrap_err().to_string().contains("neither a name nor an address"));
 }
+
+#[test]
+fn a_collector_that_never_stops_talking_nonsense_gets_everything_once_and_is_not_listened_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, said) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)));
+    let (reading, talking) = (Arc::clone(&seen), Arc::clone(&said));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let mut mouth = stream.try_clone().unwrap();
+            let talking = Arc::clone(&talking);
+            std::thread::spawn(move || {
+                while std::io::Write::write_all(&mut mouth, &[b'H'; 65_536]).is_ok() {
+                    talking.fetch_add(65_536, Ordering::Relaxed);
+                }
+            });
+            read_packets(stream, &reading);
+        }
+    });
+    let mut host = Host::start(Tls::default(), None);
+    let uri = format!("tcp:{address}");
+    for turn in 1..=100 {
+        host.offer(&uri, 20);
+        host.wait("sent", |stats| stats.sent == 20 * turn);
+    }
+    let stats = host.wait("received", |_| seen.lock().unwrap().len() == 2000);
+    assert_eq!(*seen.lock().unwrap(), all(2000));
+    assert_eq!((stats.acknowledged, stats.sent_again, stats.dropped.total()), (0, 0, 0), "{stats:?}");
+    assert_eq!(stats.collectors[0].connects, 1, "{stats:?}");
+    assert!(said.load(Ordering::Relaxed) > 1 << 20, "it was read, and thrown away");
+}

@@ -187,12 +187,9 @@ struct Worker<D> {
 impl<D: Delivery> Worker<D> {
     fn run(mut self) {
         loop {
-            let wait = match (self.batch.is_empty(), self.batch.waiting()) {
-                (false, _) => Duration::ZERO,
-                (true, 0) => IDLE,
-                (true, _) => ANSWER,
-            };
-            if !self.backlog.fill(&mut self.batch, wait) {
+            let wait = if self.batch.waiting() == 0 { IDLE } else { ANSWER };
+            // What comes meanwhile is taken all at once: while nothing is kept, that is an exchange of memory.
+            if self.batch.is_empty() && !self.backlog.fill(&mut self.batch, wait) {
                 return;
             }
             let step = self.delivery.step(Instant::now(), &mut self.batch);
