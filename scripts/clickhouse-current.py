@@ -40,6 +40,9 @@ def run(parameters, body):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer in one piece: in two, the second would wait for the first to be acknowledged.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def do_POST(self):
         parameters = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
