@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use siplens_backend::call::event::EventPaths;
 use siplens_backend::call::message::{Captured, Message, MessageId, Transport};
+use siplens_backend::decode::decode;
 use siplens_backend::search::{Search, Window};
-use siplens_backend::spool::Position;
-use siplens_backend::store::slice::Cutter;
+use siplens_backend::spool::{Position, Record};
+use siplens_backend::store::slice::{Cutter, Item};
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Flush, Store};
+use siplens_backend::store::{Dictionary, Flush, Store};
+use siplens_backend::tenant::Tenants;
 
 const CALLS: usize = 500;
 
@@ -60,6 +63,33 @@ fn captured(flush: usize) -> Vec<Captured> {
         .collect()
 }
 
+/// A message as its agent would send it.
+fn record(captured: &Captured) -> Record {
+    let packet = hep::Packet {
+        ip_family: Some(2),
+        ip_protocol: Some(17),
+        src_ip: Some(captured.src.ip()),
+        dst_ip: Some(captured.dst.ip()),
+        src_port: Some(captured.src.port()),
+        dst_port: Some(captured.dst.port()),
+        time: hep::Timestamp::from_micros(captured.captured_at_us),
+        protocol_type: Some(captured.protocol_type),
+        agent_id: Some(captured.agent_id),
+        correlation_id: captured.correlation_id.as_deref().map(str::as_bytes),
+        transport: Some(hep::Transport::Udp),
+        payload: hep::Payload::Plain(&captured.raw),
+        ..hep::Packet::default()
+    };
+    let mut hep = Vec::new();
+    hep::encode(&packet, &mut hep).expect("a packet");
+    Record {
+        received_at_us: captured.captured_at_us,
+        peer: captured.src,
+        transport: hep::Transport::Tcp,
+        hep,
+    }
+}
+
 fn read(captured: Vec<Captured>) -> Vec<Message> {
     captured.into_iter().map(|captured| Message::read(MessageId::default(), captured)).collect()
 }
@@ -76,6 +106,27 @@ fn store(c: &mut Criterion) {
         flushes += 1;
         captured(flushes)
     };
+
+    // The way of a flush, on one thread.
+    let paths = EventPaths::default();
+    let tenants = Tenants::default();
+    let records: Vec<Record> = captured(1).iter().map(record).collect();
+    let item = |record| Some(Item::read(decode(record, 65_536, &tenants).ok()?, &paths));
+    group.bench_function("decode, and read what slices are made by", |b| {
+        b.iter(|| black_box(records.iter().filter_map(item).count()))
+    });
+    let first = captured(0);
+    let samples = Cutter { sample_bytes: 1 << 22, ..Cutter::default() }
+        .cut_items(&first.iter().map(|m| Item::read(m.lent(), &paths)).collect::<Vec<_>>(), 1);
+    let trained = Dictionary::train(&samples.samples, &samples.lengths, 65_536, 0).expect("a dictionary");
+    let messages = captured(1);
+    let items: Vec<_> = messages.iter().map(|m| Item::read(m.lent(), &paths)).collect();
+    for (name, dictionary) in
+        [("cut, without a dictionary", None), ("cut, with a dictionary", Some(Arc::new(trained)))]
+    {
+        let cutter = Cutter { dictionary, ..Cutter::default() };
+        group.bench_function(name, |b| b.iter(|| black_box(cutter.cut_items(&items, 1))));
+    }
 
     group.bench_function("read facts", |b| {
         b.iter_batched(&mut next, |m| black_box(read(m)), BatchSize::LargeInput)

@@ -12,6 +12,7 @@ use crate::bench::Bench;
 use crate::config::{Config, Overrides};
 use crate::homer::MigrateHomer;
 use crate::spool::{Record, inspect};
+use crate::store::Bounds;
 use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
 use crate::{api, databases, serve};
@@ -252,14 +253,22 @@ async fn agent_key(config: &Config, command: AgentKeyCommand) -> Result<()> {
 
 async fn retention_plan(config: &Config) -> Result<()> {
     let store = databases::store(config).await?;
-    let plan = retention::plan(&*store, &config.retention.rules()).await?;
+    let retention = config.retention.rules();
+    let plan = retention::plan(&*store, &retention).await?;
     for expired in &plan.expired {
         let newest = expired.newest_us.map_or_else(|| "no message".to_owned(), rfc3339);
-        let Expired { name, bytes, reason, .. } = expired;
-        print(&format!("{name}  until {newest}  {bytes} octets  {}", reason.as_str()))?;
+        let Expired { name, rule, bytes, reason, .. } = expired;
+        print(&format!("{name}  rule {rule}  until {newest}  {bytes} octets  {}", reason.as_str()))?;
     }
     let bytes: u64 = plan.expired.iter().map(|expired| expired.bytes).sum();
     print(&format!("{bytes} of {} octets would go", plan.store_bytes))?;
+    for (rule, bytes) in &plan.rules {
+        let Bounds { age_us, bytes: most } = retention.bounds(rule);
+        let age =
+            age_us.map_or_else(|| "for ever".to_owned(), |us| format!("for {} hours", us / 3_600_000_000));
+        let size = most.map_or_else(String::new, |most| format!(", {most} at most"));
+        print(&format!("rule {rule}  {bytes} octets, kept {age}{size}"))?;
+    }
     plan.disk_free_bytes.map_or(Ok(()), |free| print(&format!("{free} octets of the disk are free")))
 }
 
