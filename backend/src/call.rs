@@ -25,6 +25,9 @@ pub struct Call {
     pub events: Vec<Message>,
     /// Whether there are more than could be read: too many, or on a damaged part of the disk.
     pub partial: bool,
+    /// Of a call in a list, the time that the list is ordered by, µs since the epoch: of the first message in the slice
+    /// that holds what was looked for.
+    pub listed_us: Option<i64>,
 }
 
 impl Call {

@@ -224,7 +224,7 @@ impl Search {
                 }
                 let (place, call) = self.meet(call_id, slice, filter, &of_place).await?;
                 if place == slice.place {
-                    found.extend(call);
+                    found.extend(call.map(|call| Call { listed_us: Some(place.0), ..call }));
                 }
                 met.insert(call_id.to_owned(), place);
             }
@@ -318,7 +318,7 @@ impl Search {
         let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
         messages.sort_unstable_by_key(Message::order);
         self.leave_out(&mut messages, &mut Seen::default());
-        Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial }
+        Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial, listed_us: None }
     }
 
     /// The walk over the narrowest key that the filter allows.

@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
-use super::model::{Call, CallSummary, Listing, Pcap};
+use super::model::{Call, ListedCall, Listing, Pcap};
 use super::query::{CallQuery, ExportQuery, Params, SearchPageQuery, SearchQuery};
 use crate::call;
 use crate::search::Window;
@@ -25,7 +25,7 @@ use crate::search::Window;
     tag = "calls",
     params(SearchQuery<SearchPageQuery>),
     responses(
-        (status = 200, body = Listing<CallSummary>),
+        (status = 200, body = Listing<ListedCall>),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 503, body = ErrorBody)
@@ -34,7 +34,7 @@ use crate::search::Window;
 pub async fn list(
     State(state): State<Arc<ApiState>>,
     Params(query): Params<SearchQuery<SearchPageQuery>>,
-) -> Result<Json<Listing<CallSummary>>, ApiError> {
+) -> Result<Json<Listing<ListedCall>>, ApiError> {
     let (filter, rest) = query.read()?;
     if filter.wants_events() {
         return Err(ApiError::BadRequest(

@@ -168,6 +168,16 @@ pub struct CallSummary {
     pub transports: Vec<Transport>,
 }
 
+/// A call in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListedCall {
+    /// What it comes to.
+    #[serde(flatten)]
+    pub summary: CallSummary,
+    /// The time that the list is ordered by: when what was looked for began. Without conditions, its first message.
+    pub listed_at: String,
+}
+
 /// A call with its messages and its ladder.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Call {
@@ -452,6 +462,14 @@ impl From<&call::Call> for CallSummary {
             agent_ids: summary.agent_ids,
             transports: summary.transports,
         }
+    }
+}
+
+impl From<&call::Call> for ListedCall {
+    fn from(call: &call::Call) -> Self {
+        let summary = CallSummary::from(call);
+        let listed_at = call.listed_us.map_or_else(|| summary.first_seen.clone(), rfc3339);
+        Self { summary, listed_at }
     }
 }
 

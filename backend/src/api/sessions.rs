@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
-use super::model::{CallSummary, Listing, Session};
+use super::model::{ListedCall, Listing, Session};
 use super::query::{Params, WindowPageQuery, WindowQuery};
 use crate::search::filter::Filter;
 
@@ -47,7 +47,7 @@ pub async fn show(
     tag = "sessions",
     params(("correlation_id" = String, Path, description = "Correlation id, percent-encoded"), WindowPageQuery),
     responses(
-        (status = 200, body = Listing<CallSummary>),
+        (status = 200, body = Listing<ListedCall>),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 503, body = ErrorBody)
@@ -57,7 +57,7 @@ pub async fn calls(
     State(state): State<Arc<ApiState>>,
     path: Result<Path<String>, PathRejection>,
     Params(query): Params<WindowPageQuery>,
-) -> Result<Json<Listing<CallSummary>>, ApiError> {
+) -> Result<Json<Listing<ListedCall>>, ApiError> {
     let (window, page) = query.read()?;
     let filter = Filter {
         correlation_id: Some(id(path)?),

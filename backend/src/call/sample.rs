@@ -120,7 +120,7 @@ pub fn call(samples: &[Sample]) -> Call {
         })
         .collect();
     messages.sort_by_key(Message::order);
-    Call { call_id: "sample".into(), messages, events: Vec::new(), partial: false }
+    Call { call_id: "sample".into(), messages, events: Vec::new(), partial: false, listed_us: None }
 }
 
 /// An answered call between two hosts: seven messages, from ringing after 20 ms to the BYE after 5 s.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Opened;
 use crate::api::error::ApiError;
-use crate::api::model::{Call, CallSummary, CustomerView, Listing, Session};
+use crate::api::model::{Call, CustomerView, ListedCall, Listing, Session};
 use crate::api::query::{Params, WindowPageQuery, WindowQuery, window};
 use crate::call;
 use crate::export::Format;
@@ -55,7 +55,7 @@ pub(super) async fn session(
 pub(super) async fn calls(
     opened: Opened,
     Params(query): Params<WindowPageQuery>,
-) -> Result<Json<Listing<CallSummary>>, ApiError> {
+) -> Result<Json<Listing<ListedCall>>, ApiError> {
     let (window, page) = query.read()?;
     let calls = opened.scoped.calls(&page, window).await?;
     Ok(Json(calls.into()))

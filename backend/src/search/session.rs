@@ -87,7 +87,13 @@ impl Search {
         }
         for (call_id, mut messages) in calls {
             messages.sort_unstable_by_key(Message::order);
-            let summary = Summary::read(&Call { call_id, messages, events: Vec::new(), partial: false });
+            let summary = Summary::read(&Call {
+                call_id,
+                messages,
+                events: Vec::new(),
+                partial: false,
+                listed_us: None,
+            });
             session.calls += 1;
             *session.outcomes.entry(summary.outcome.as_str()).or_default() += 1;
             if let Some(status) = summary.final_status {

@@ -1,5 +1,5 @@
 import { queryString, request } from '../shared/api/client';
-import type { Call, CallSummary, CustomerView, Page, Session } from '../shared/api/types';
+import type { Call, ListedCall, CustomerView, Page, Session } from '../shared/api/types';
 
 // The page's own address carries the token. It is used as the base of every request and put nowhere else.
 const base = location.pathname.replace(/\/+$/, '');
@@ -12,7 +12,7 @@ export const fetchLinkedCall = (signal: AbortSignal) => request<Call>(`${base}/c
 export const fetchSession = (signal: AbortSignal) => request<Session>(`${base}/session`, { signal });
 
 export const fetchCalls = (cursor: string | null, signal: AbortSignal) =>
-  request<Page<CallSummary>>(`${base}/calls${queryString({ cursor, limit: 100 })}`, { signal });
+  request<Page<ListedCall>>(`${base}/calls${queryString({ cursor, limit: 100 })}`, { signal });
 
 export const fetchCall = (callId: string, signal: AbortSignal) => request<Call>(`${base}/calls/${part(callId)}`, { signal });
 

@@ -1,6 +1,6 @@
 import { createEffect, createSignal, type JSX, Match, Show, Switch } from 'solid-js';
 
-import type { CallSummary, CustomerView } from '../shared/api/types';
+import type { ListedCall, CustomerView } from '../shared/api/types';
 import { CallGrid } from '../shared/call/CallGrid';
 import { CallView } from '../shared/call/CallView';
 import { dateTime, exactTime, relative, zone } from '../shared/format';
@@ -76,7 +76,7 @@ function LinkedCall(): JSX.Element {
 
 function LinkedSession(props: { view: CustomerView }): JSX.Element {
   const session = createLoad(() => true, (_, signal) => fetchSession(signal));
-  const calls = createPager<true, CallSummary>(() => true, (_, cursor, signal) => fetchCalls(cursor, signal));
+  const calls = createPager<true, ListedCall>(() => true, (_, cursor, signal) => fetchCalls(cursor, signal));
   // A call is a step within this page: the address, which carries the token, stays as it is.
   const [callId, setCallId] = createSignal<string | null>(null);
   const call = createLoad(callId, fetchCall);

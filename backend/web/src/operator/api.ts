@@ -1,5 +1,5 @@
 import { ApiError, queryString, request, type RequestOptions } from '../shared/api/client';
-import type { Agents, Call, CallSummary, CreatedLink, Link, Me, Message, NewLink, Page, Peers, Quarantine, Session } from '../shared/api/types';
+import type { Agents, Call, ListedCall, CreatedLink, Link, Me, Message, NewLink, Page, Peers, Quarantine, Session } from '../shared/api/types';
 import { requireLogin } from './account';
 
 const V1 = '/api/v1';
@@ -15,7 +15,7 @@ async function ask<T>(path: string, options: RequestOptions = {}): Promise<T> {
 
 const part = encodeURIComponent;
 
-export const fetchCalls = (query: string, signal: AbortSignal) => ask<Page<CallSummary>>(`/calls${query}`, { signal });
+export const fetchCalls = (query: string, signal: AbortSignal) => ask<Page<ListedCall>>(`/calls${query}`, { signal });
 
 export const fetchMessages = (query: string, signal: AbortSignal) => ask<Page<Message>>(`/messages${query}`, { signal });
 
@@ -24,7 +24,7 @@ export const fetchCall = (callId: string, signal: AbortSignal) => ask<Call>(`/ca
 export const fetchSession = (id: string, signal: AbortSignal) => ask<Session>(`/sessions/${part(id)}`, { signal });
 
 export const fetchSessionCalls = (id: string, cursor: string | null, signal: AbortSignal) =>
-  ask<Page<CallSummary>>(`/sessions/${part(id)}/calls${queryString({ cursor, limit: 100 })}`, { signal });
+  ask<Page<ListedCall>>(`/sessions/${part(id)}/calls${queryString({ cursor, limit: 100 })}`, { signal });
 
 export const fetchAgents = (signal: AbortSignal) => ask<Agents>('/agents', { signal });
 

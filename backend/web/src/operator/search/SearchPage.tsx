@@ -1,6 +1,6 @@
 import { createEffect, createMemo, createSignal, For, type JSX, onCleanup, Show } from 'solid-js';
 
-import type { CallSummary, Message } from '../../shared/api/types';
+import type { ListedCall, Message } from '../../shared/api/types';
 import { CallGrid } from '../../shared/call/CallGrid';
 import { dateTime, shortZone, zone } from '../../shared/format';
 import { createPager, type Pager } from '../../shared/load';
@@ -29,7 +29,7 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
   const [looseMessage, setLooseMessage] = createSignal<Message | null>(null);
 
   const asked = createMemo(() => searchHref(search()));
-  const calls = createPager<string, CallSummary>(
+  const calls = createPager<string, ListedCall>(
     () => (search().view === 'calls' ? asked() : null),
     (_, cursor, signal) => fetchCalls(apiQuery(search(), cursor, PAGE), signal),
     PAGE,
@@ -39,7 +39,7 @@ export function SearchPage(props: { query: string; shown: boolean }): JSX.Elemen
     (_, cursor, signal) => fetchMessages(apiQuery(search(), cursor, PAGE), signal),
     PAGE,
   );
-  const pager = (): Pager<CallSummary> | Pager<Message> => (search().view === 'calls' ? calls : messages);
+  const pager = (): Pager<ListedCall> | Pager<Message> => (search().view === 'calls' ? calls : messages);
 
   const run = (next: Search) => {
     setFiltersOpen(false);

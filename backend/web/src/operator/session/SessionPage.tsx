@@ -1,6 +1,6 @@
 import { createSignal, type JSX, Show } from 'solid-js';
 
-import type { CallSummary } from '../../shared/api/types';
+import type { ListedCall } from '../../shared/api/types';
 import { CallGrid } from '../../shared/call/CallGrid';
 import { createLoad, createPager } from '../../shared/load';
 import { SessionSummary } from '../../shared/session/SessionSummary';
@@ -16,7 +16,7 @@ import { searchHref } from '../search/query';
 
 export function SessionPage(props: { correlationId: string }): JSX.Element {
   const session = createLoad(() => props.correlationId, fetchSession);
-  const calls = createPager<string, CallSummary>(() => props.correlationId, fetchSessionCalls);
+  const calls = createPager<string, ListedCall>(() => props.correlationId, fetchSessionCalls);
   const [sharing, setSharing] = createSignal(false);
   const searched = () =>
     searchHref({ view: 'messages', filters: { correlation_id: props.correlationId }, since: null, until: null });

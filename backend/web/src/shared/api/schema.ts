@@ -591,74 +591,10 @@ export interface components {
             /** @description Shows only what was captured then or earlier. */
             until: string | null;
         };
-        /** @description One page of a list, newest first. */
-        Listing_CallSummary: {
-            /** @description The items. */
-            items: {
-                /** @description Who captured. */
-                agent_ids: number[];
-                /** @description The 2xx to the INVITE. */
-                answered_at: string | null;
-                /** @description Call-ID. */
-                call_id: string;
-                /** @description Correlation ids of its messages. */
-                correlation_ids: string[];
-                /**
-                 * Format: int64
-                 * @description 2xx to BYE, ms.
-                 */
-                duration_ms: number | null;
-                /** @description The BYE; for a call that was not answered, the final reply. */
-                ended_at: string | null;
-                /**
-                 * Format: int32
-                 * @description The final status of its last try.
-                 */
-                final_status: number | null;
-                /** @description Its first message. */
-                first_seen: string;
-                /** @description Who called. */
-                from_user: string | null;
-                /** @description Who sent or was sent a message, in order of appearance. */
-                hosts: string[];
-                /** @description Its last message. */
-                last_seen: string;
-                /** @description How many messages were captured, events not counted. */
-                message_count: number;
-                /** @description Method of its first request. */
-                method: string | null;
-                /** @description How it ended. */
-                outcome: components["schemas"]["Outcome"];
-                /** @description Request-URI of its first request. */
-                request_uri: string | null;
-                /**
-                 * Format: int64
-                 * @description Ringing to the final reply, ms.
-                 */
-                ring_time_ms: number | null;
-                /** @description The first 180 to 183. */
-                ringing_at: string | null;
-                /**
-                 * Format: int64
-                 * @description INVITE to 2xx, ms.
-                 */
-                setup_time_ms: number | null;
-                /** @description The first request. */
-                started_at: string | null;
-                /** @description Who was called. */
-                to_user: string | null;
-                /** @description How it travelled. */
-                transports: components["schemas"]["Transport"][];
-            }[];
-            /** @description Where the next page starts; null at the end. */
-            next_cursor?: string | null;
-            /**
-             * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
-             *     there), or a part of the store is away or damaged.
-             */
-            partial: boolean;
-            /** @description Where the time limit was reached: all that was captured after this has been looked at. */
-            reached_at: string | null;
+        /** @description A call in a list. */
+        ListedCall: components["schemas"]["CallSummary"] & {
+            /** @description The time that the list is ordered by: when what was looked for began. Without conditions, its first message. */
+            listed_at: string;
         };
         /** @description One page of a list, newest first. */
         Listing_Link: {
@@ -683,6 +619,23 @@ export interface components {
                 /** @description Shows only what was captured then or earlier. */
                 until: string | null;
             }[];
+            /** @description Where the next page starts; null at the end. */
+            next_cursor?: string | null;
+            /**
+             * @description Whether something that belongs here may be missing: the search ran into its time limit (the cursor goes on from
+             *     there), or a part of the store is away or damaged.
+             */
+            partial: boolean;
+            /** @description Where the time limit was reached: all that was captured after this has been looked at. */
+            reached_at: string | null;
+        };
+        /** @description One page of a list, newest first. */
+        Listing_ListedCall: {
+            /** @description The items. */
+            items: (components["schemas"]["CallSummary"] & {
+                /** @description The time that the list is ordered by: when what was looked for began. Without conditions, its first message. */
+                listed_at: string;
+            })[];
             /** @description Where the next page starts; null at the end. */
             next_cursor?: string | null;
             /**
@@ -1226,7 +1179,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Listing_CallSummary"];
+                    "application/json": components["schemas"]["Listing_ListedCall"];
                 };
             };
             400: {
@@ -2153,7 +2106,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Listing_CallSummary"];
+                    "application/json": components["schemas"]["Listing_ListedCall"];
                 };
             };
             400: {

@@ -8,6 +8,7 @@ type Schemas = components['schemas'];
 export type Agents = Schemas['Agents'];
 export type Call = Schemas['Call'];
 export type CallSummary = Schemas['CallSummary'];
+export type ListedCall = Schemas['ListedCall'];
 export type CreatedLink = Schemas['MadeLink'];
 export type CustomerView = Schemas['CustomerView'];
 export type Kind = Schemas['Kind'];
@@ -25,4 +26,4 @@ export type Quarantined = Schemas['Quarantined'];
 export type Session = Schemas['Session'];
 export type Transport = Schemas['Transport'];
 
-export type Page<T> = Omit<Schemas['Listing_CallSummary'], 'items'> & { items: T[] };
+export type Page<T> = Omit<Schemas['Listing_ListedCall'], 'items'> & { items: T[] };

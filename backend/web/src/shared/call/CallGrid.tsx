@@ -1,6 +1,6 @@
 import { For, type JSX, Show } from 'solid-js';
 
-import type { CallSummary } from '../api/types';
+import type { ListedCall } from '../api/types';
 import { clock, count, duration, exactTime, shortDay } from '../format';
 import { hostsText } from './hosts';
 import { OutcomeMark } from './OutcomeMark';
@@ -8,10 +8,10 @@ import { parties } from './outcome';
 import { moveFocus } from '../ui/rows';
 
 export interface CallGridProps {
-  calls: CallSummary[];
-  href: (call: CallSummary) => string;
+  calls: ListedCall[];
+  href: (call: ListedCall) => string;
   /** Takes the place of following the link; leave out to let the browser follow it. */
-  onOpen?: (call: CallSummary) => void;
+  onOpen?: (call: ListedCall) => void;
   /** Address of a session's page; without it no session is shown. */
   sessionHref?: (correlationId: string) => string;
   caption: string;
@@ -19,7 +19,7 @@ export interface CallGridProps {
 
 /** Calls as rows; below a certain width as cards. */
 export function CallGrid(props: CallGridProps): JSX.Element {
-  const open = (event: MouseEvent, call: CallSummary) => {
+  const open = (event: MouseEvent, call: ListedCall) => {
     // Links within the row, text being selected, and "open in a new tab" keep their own meaning.
     const target = event.target as Element;
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -51,9 +51,9 @@ export function CallGrid(props: CallGridProps): JSX.Element {
         <For each={props.calls}>
           {(call) => (
             <tr onClick={(event) => open(event, call)}>
-              <td class="cell-time" title={exactTime(call.first_seen)}>
-                <a class="row-link" href={props.href(call)} aria-label={`Call ${call.call_id} at ${clock(call.first_seen)}`}>
-                  <span class="cell-day">{shortDay(call.first_seen)}</span> {clock(call.first_seen)}
+              <td class="cell-time" title={exactTime(call.listed_at)}>
+                <a class="row-link" href={props.href(call)} aria-label={`Call ${call.call_id} at ${clock(call.listed_at)}`}>
+                  <span class="cell-day">{shortDay(call.listed_at)}</span> {clock(call.listed_at)}
                 </a>
               </td>
               <td class="cell-outcome">
