@@ -92,7 +92,10 @@ pub enum StoreError {
         message: String,
     },
     /// The stored schema is not one that this version knows.
-    #[error("{place}: expected store schema {expected}, found {found}")]
+    #[error(
+        "{place}: expected store schema {expected}, found {found}: another version of Siplens wrote it. It was left as it \
+         is; move it away to begin with an empty store"
+    )]
     Schema {
         /// The database or file.
         place: String,

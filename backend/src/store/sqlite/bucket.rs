@@ -218,6 +218,12 @@ impl Bucket {
         number
     }
 
+    /// A merge failed; the pages that it wrote go with the next flush, or as the bucket is closed.
+    pub fn abandon_merge(&self) {
+        self.being_made.store(0, Ordering::Release);
+        self.is_dirty.store(true, Ordering::Release);
+    }
+
     /// Whether it is one segment in one file that never changes again.
     pub fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)

@@ -59,8 +59,7 @@ impl Inner {
             if bucket.is_closed() || bucket.is_reported() {
                 continue;
             }
-            let result = self.tend_bucket(&bucket, written.contains(&bucket.number())).await;
-            match result {
+            match self.tend_bucket(&bucket, written.contains(&bucket.number())).await {
                 Ok(()) => {}
                 Err(_) if bucket.is_gone() => {}
                 Err(UpkeepError::Page(error)) => bucket.report(&error),
@@ -81,14 +80,27 @@ impl Inner {
             if is_written {
                 let Some((merged, level)) = due(&segments) else { return Ok(()) };
                 let merged = live.into_iter().filter(|live| merged.contains(&live.segment)).collect();
-                self.merge(bucket, merged, level).await?;
+                self.merge_or_abandon(bucket, merged, level).await?;
             } else if live.len() > 1 {
                 let level = segments.iter().map(|segment| segment.level).max().unwrap_or(0);
-                self.merge(bucket, live, level.saturating_add(1)).await?;
+                self.merge_or_abandon(bucket, live, level.saturating_add(1)).await?;
             } else {
                 return self.close(bucket).await;
             }
         }
+    }
+
+    async fn merge_or_abandon(
+        &self,
+        bucket: &Bucket,
+        merged: Vec<Arc<Live>>,
+        level: u8,
+    ) -> Result<(), UpkeepError> {
+        let result = self.merge(bucket, merged, level).await;
+        if result.is_err() {
+            bucket.abandon_merge();
+        }
+        result
     }
 
     /// Makes one segment of several. Who walks sees either these or that one.
