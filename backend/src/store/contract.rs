@@ -67,8 +67,26 @@ pub(super) async fn database() -> Option<PgPool> {
     let server = connection::options(&url).expect("a PostgreSQL URL");
     let create = sqlx::AssertSqlSafe(format!("create database {name}"));
     let mut connection = sqlx::PgConnection::connect_with(&server).await.expect("the PostgreSQL server");
+    drop_databases_of_earlier_runs(&mut connection).await;
     sqlx::raw_sql(create).execute(&mut connection).await.expect("a database");
     Some(connection::pool(server.database(&name), 4))
+}
+
+/// Each takes 8 MB, and a server may serve many runs.
+async fn drop_databases_of_earlier_runs(connection: &mut sqlx::PgConnection) {
+    let names: Vec<String> =
+        sqlx::query_scalar("select datname from pg_database where datname like 'contract\\_%'")
+            .fetch_all(&mut *connection)
+            .await
+            .expect("the databases");
+    for name in names {
+        let process = name.split('_').nth(1).unwrap_or_default();
+        if !std::path::Path::new("/proc").join(process).exists() {
+            let drop = sqlx::AssertSqlSafe(format!("drop database if exists {name}"));
+            // Another test may have done so, or PgBouncer may still be connected to it.
+            let _dropped = sqlx::raw_sql(drop).execute(&mut *connection).await;
+        }
+    }
 }
 
 /// The same by way of the PgBouncer that `SIPLENS_TEST_PGBOUNCER_URL` names.
