@@ -93,13 +93,8 @@ pub enum StoreError {
     },
     /// The stored schema is not one that this version knows.
     #[error(
-<<<<<<< HEAD
         "{place}: expected store schema {expected}, found {found}: another version of Siplens wrote it. It was left as it \
          is; move it away to begin with an empty store"
-=======
-        "{place}: expected store schema {expected}, found {found}: made by another version, and left as it is; move it away or name \
-         another"
->>>>>>> 3d31af4 (store: retention plan names the rule; a refused store says what to do; PostgreSQL measured)
     )]
     Schema {
         /// The database or file.
