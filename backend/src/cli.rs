@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -11,11 +11,14 @@ use crate::api::time::rfc3339;
 use crate::bench::Bench;
 use crate::config::{Config, Overrides};
 use crate::homer::MigrateHomer;
-use crate::spool::{Record, inspect};
+use crate::spool::inspect;
 use crate::store::Bounds;
 use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
 use crate::{api, databases, serve};
+
+/// How long a backend may take to close a stream that it refuses.
+const REFUSAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// SIP capture: takes HEP, stores it, and shows calls and sessions.
 #[derive(Debug, Parser)]
@@ -119,6 +122,10 @@ enum SpoolCommand {
         /// Where the backend takes HEP.
         #[arg(long, value_name = "ADDRESS:PORT")]
         to: SocketAddr,
+        /// File with a key of that backend (`siplens agent-key add`), on its first line: keys are not kept in the spool, so one that
+        /// requires them needs this. A key for any agent fits all packets.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
         /// Segment files (.seg, .bad).
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -187,7 +194,9 @@ impl Cli {
             Command::User(command) => runtime.block_on(user(&config, command)),
             Command::Retention(RetentionCommand::Plan) => runtime.block_on(retention_plan(&config)),
             Command::Spool(SpoolCommand::Inspect { files }) => inspect_spool(&config, files),
-            Command::Spool(SpoolCommand::Replay { to, files }) => replay_spool(to, &files),
+            Command::Spool(SpoolCommand::Replay { to, key_file, files }) => {
+                replay_spool(to, key_file.as_deref(), &files)
+            }
             Command::MigrateHomer(migration) => runtime.block_on(migration.run(&config)),
             Command::AgentKey(command) => runtime.block_on(agent_key(&config, command)),
             Command::Token(command) => runtime.block_on(token(&config, command)),
@@ -302,21 +311,55 @@ fn inspect_spool(config: &Config, mut files: Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn replay_spool(to: SocketAddr, files: &[PathBuf]) -> Result<()> {
+fn replay_spool(to: SocketAddr, key_file: Option<&Path>, files: &[PathBuf]) -> Result<()> {
+    let key = key_file.map(read_key).transpose()?;
     let stream = std::net::TcpStream::connect(to).with_context(|| to.to_string())?;
     let mut stream = std::io::BufWriter::new(stream);
     for file in files {
         let segment = inspect::inspect(file)?;
-        let packets: Vec<_> = segment.records.iter().filter_map(Record::for_stream).collect();
+        let packets: Vec<_> =
+            segment.records.iter().filter_map(|record| record.for_stream(key.as_deref())).collect();
         for packet in &packets {
             stream.write_all(packet).with_context(|| to.to_string())?;
         }
         stream.flush().with_context(|| to.to_string())?;
         let left = segment.records.len() - packets.len();
-        let left = if left > 0 { format!(", {left} that are no HEP left out") } else { String::new() };
+        let left = match (left, &key) {
+            (0, _) => String::new(),
+            (left, None) => format!(", {left} that are no HEP left out"),
+            (left, Some(_)) => format!(", {left} that are no HEP or too long for a key left out"),
+        };
         print(&format!("{}  {} packets sent{left}", file.display(), packets.len()))?;
     }
+    all_taken(stream.into_inner()?).with_context(|| to.to_string())
+}
+
+/// Waits until the backend has read all. It closes the stream of whom it does not let in, and keeps that of others open
+/// until we end it.
+fn all_taken(mut stream: std::net::TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(REFUSAL))?;
+    let mut answer = [0; 4096];
+    loop {
+        match stream.read(&mut answer) {
+            // Acknowledgements of packets that are numbered.
+            Ok(octets) if octets > 0 => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            Ok(_) | Err(_) => anyhow::bail!(
+                "the backend closed the stream: may this machine send to it, and does it require a key (--key-file)?"
+            ),
+        }
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    stream.set_read_timeout(None)?;
+    while stream.read(&mut answer)? > 0 {}
     Ok(())
+}
+
+fn read_key(file: &Path) -> Result<Vec<u8>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let key = text.lines().next().unwrap_or_default();
+    ensure!(!key.is_empty(), "{}: expected a key, found nothing", file.display());
+    Ok(key.as_bytes().to_vec())
 }
 
 fn read_line() -> Result<String> {

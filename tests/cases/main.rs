@@ -27,6 +27,7 @@ mod faults_spool;
 mod faults_store;
 mod garbage;
 mod homer;
+mod hostile;
 mod interface;
 mod isolation;
 mod kemi;

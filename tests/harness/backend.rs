@@ -94,6 +94,11 @@ impl Backend {
         self.process.kill()
     }
 
+    /// Number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it takes HEP over UDP and TCP.
     pub fn hep(&self) -> SocketAddr {
         self.hep

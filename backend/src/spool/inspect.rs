@@ -82,14 +82,16 @@ pub fn inspect(path: &Path) -> Result<Segment, SpoolError> {
 
 impl Record {
     /// The packet as a stream can carry it: HEP3 as it is, HEP1 and HEP2 as HEP3, with the time of receipt where they
-    /// have none. Without its number, by which a backend would take it for one that it has. `None` where it is no HEP.
+    /// have none; with this key in the place of the one that was taken out when it came, if any is given. `None` where it is
+    /// no HEP, or there is no room for the key.
     #[must_use]
-    pub fn for_stream(&self) -> Option<Vec<u8>> {
+    pub fn for_stream(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut packet = hep::decode(&self.hep).ok()?;
-        if packet.version == hep::Version::Hep3 && packet.sequence.take().is_none() {
+        if packet.version == hep::Version::Hep3 && key.is_none() {
             return Some(self.hep.clone());
         }
         packet.version = hep::Version::Hep3;
+        packet.auth_key = key.or(packet.auth_key);
         let received = || {
             Some(hep::Timestamp {
                 seconds: u32::try_from(self.received_at_us / 1_000_000).ok()?,
@@ -181,11 +183,35 @@ mod tests {
             b"OPTIONS sip:x SIP/2.0\r\n\r\n",
         ]
         .concat();
-        let bytes = Record { hep: hep1, ..record(0) }.for_stream().expect("a packet");
+        let bytes = Record { hep: hep1.clone(), ..record(0) }.for_stream(None).expect("a packet");
         let packet = hep::decode(&bytes).expect("HEP3");
         assert_eq!(packet.version, hep::Version::Hep3);
         assert_eq!(packet.time, Some(hep::Timestamp { seconds: 1_700_000_000, microseconds: 123_456 }));
         assert_eq!(packet.payload, hep::Payload::Plain(b"OPTIONS sip:x SIP/2.0\r\n\r\n"));
-        assert_eq!(record(1).for_stream(), None);
+        assert_eq!(record(1).for_stream(None), None);
+        let bytes = Record { hep: hep1, ..record(0) }.for_stream(Some(b"a key")).expect("a packet");
+        assert_eq!(hep::decode(&bytes).expect("HEP3").auth_key, Some(&b"a key"[..]));
+    }
+
+    #[test]
+    fn a_key_takes_the_place_of_the_one_that_was_taken_out() {
+        let packet = hep::Packet {
+            auth_key: Some(b"the old one"),
+            agent_id: Some(7),
+            payload: hep::Payload::Plain(b"OPTIONS sip:x SIP/2.0\r\n\r\n"),
+            ..hep::Packet::default()
+        };
+        let mut octets = Vec::new();
+        hep::encode(&packet, &mut octets).expect("a packet");
+        hep::erase_key(&mut octets);
+        let kept = Record { hep: octets.clone(), ..record(0) };
+        assert_eq!(kept.for_stream(None), Some(octets));
+        let sent = kept.for_stream(Some(b"another, longer one")).expect("a packet");
+        let expected = hep::Packet { auth_key: Some(b"another, longer one"), ..packet };
+        assert_eq!(hep::decode(&sent), Ok(expected));
+        let long = hep::Packet { payload: hep::Payload::Plain(&[b'x'; 65_500]), ..hep::Packet::default() };
+        let mut octets = Vec::new();
+        hep::encode(&long, &mut octets).expect("a packet");
+        assert_eq!(Record { hep: octets, ..record(0) }.for_stream(Some(&[b'k'; 64])), None);
     }
 }
