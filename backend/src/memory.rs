@@ -1,6 +1,7 @@
-//! One budget of memory, and what each part of the backend may take of it, so that resident memory stays below it whatever
-//! comes in, is away, or is asked. The parts hold to octets that they can count; what these cost in memory is known from
-//! measurements (`docs/performance.md`), and is what the shares are made of.
+//! One budget of memory, and what the queues of the backend may take of it, so that resident memory stays below it however
+//! much comes in and however slow disk or store are. They hold to octets that they can count; what these cost in memory is
+//! more, and is what the shares are made of. The rest of the budget, seven sixteenths, is for what has bounds of its own: streams
+//! (`hep.tcp_connections`), readers of the store, the program itself; and for searches.
 
 /// Least budget, octets.
 pub const LEAST_BYTES: u64 = 128 << 20;
@@ -31,24 +32,6 @@ impl Budget {
     pub const fn flush_bytes(self) -> u64 {
         self.bytes / 16
     }
-
-    /// Octets of packets that streams have begun: an eighth of the budget.
-    #[must_use]
-    pub const fn stream_bytes(self) -> u64 {
-        self.bytes / 8
-    }
-
-    /// Octets of the embedded store's page caches, all files together: an eighth of the budget.
-    #[must_use]
-    pub const fn store_cache_bytes(self) -> u64 {
-        self.bytes / 8
-    }
-
-    /// Octets that searches may hold, all together: an eighth of the budget.
-    #[must_use]
-    pub const fn search_bytes(self) -> u64 {
-        self.bytes / 8
-    }
 }
 
 impl Default for Budget {
@@ -62,17 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shares_with_what_they_cost_fill_the_budget_and_no_more() {
+    fn the_queues_leave_seven_sixteenths_to_the_rest() {
         for bytes in [LEAST_BYTES, 512 << 20, 64 << 30] {
             let budget = Budget::new(bytes);
-            let shares = 2 * budget.spool_bytes()
-                + 5 * budget.flush_bytes()
-                + budget.stream_bytes()
-                + budget.store_cache_bytes()
-                + budget.search_bytes()
-                // The program itself, stacks of threads, buffers of datagrams, counters.
-                + bytes / 16;
-            assert_eq!(shares, bytes);
+            let queues = 2 * budget.spool_bytes() + 5 * budget.flush_bytes();
+            assert_eq!(queues + 7 * (bytes / 16), bytes);
         }
     }
 }
