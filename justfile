@@ -62,7 +62,7 @@ browser:
     ./test browser
 
 fuzz:
-    scripts/test-full fuzz
+    scripts/fuzz
 
 test *arguments:
     ./test {{ arguments }}
