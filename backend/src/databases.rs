@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 
 use crate::accounts::{self, Accounts};
@@ -36,7 +37,7 @@ pub async fn accounts(config: &Config) -> Result<Arc<Accounts>> {
 /// When the database cannot be opened.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     if config.clickhouse.is_used() {
-        return clickhouse(config, None).await;
+        return clickhouse(config, None, &Gauge::default()).await;
     }
     if config.database.url.is_empty() {
         return Ok(Arc::new(SqliteStore::look(&data_dir(config)?.join("store")).await?));
@@ -56,7 +57,7 @@ pub async fn store_for(config: &Config, source: &str) -> Result<Arc<dyn Store>> 
         let name = source.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
         let folder = data_dir(config)?.join("sources").join(name);
         std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        return clickhouse(config, Some(folder)).await;
+        return clickhouse(config, Some(folder), &Gauge::default()).await;
     }
     if config.database.url.is_empty() {
         let dir = data_dir(config)?.join("store");
@@ -69,7 +70,7 @@ pub async fn store_for(config: &Config, source: &str) -> Result<Arc<dyn Store>> 
 
 /// The store of messages on ClickHouse servers. How far the source is stored is kept in the folder; without one it is only
 /// read.
-async fn clickhouse(config: &Config, folder: Option<PathBuf>) -> Result<Arc<dyn Store>> {
+async fn clickhouse(config: &Config, folder: Option<PathBuf>, away: &Gauge) -> Result<Arc<dyn Store>> {
     let settings = &config.clickhouse;
     let authorities = Some(settings.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
     let access = Access {
@@ -80,7 +81,7 @@ async fn clickhouse(config: &Config, folder: Option<PathBuf>) -> Result<Arc<dyn 
         tls: http::tls(authorities).map_err(anyhow::Error::msg).context("clickhouse.tls_ca")?,
     };
     let (servers, layout) = (settings.servers(), settings.layout());
-    let store = ClickhouseStore::open(servers, &access, &layout, folder.as_deref()).await;
+    let store = ClickhouseStore::open(servers, &access, &layout, folder.as_deref(), away).await;
     Ok(Arc::new(store.context("clickhouse.shards")?))
 }
 
@@ -95,7 +96,7 @@ pub async fn open(
 ) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
     if config.clickhouse.is_used() {
         let folder = data_dir(config)?.join("spool");
-        return Ok((clickhouse(config, Some(folder)).await?, accounts(config).await?));
+        return Ok((clickhouse(config, Some(folder), &metrics.servers_away).await?, accounts(config).await?));
     }
     let Database { url, read_url, connections, .. } = &config.database;
     if url.is_empty() {

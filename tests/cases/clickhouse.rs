@@ -60,6 +60,7 @@ fn survives(
     let some = session(&reader, "before")?;
     let count = some["messages"].as_u64().unwrap_or_default();
     ensure!(some["partial"] == true && count > 0 && count < before, "{count} of {before}: {some}");
+    ensure!(reader.api().metric("siplens_store_servers_away")? == 1.0);
     let list = reader.api().get("/api/v1/messages?correlation_id=during&limit=10")?;
     ensure!(list["partial"] == true, "{list}");
     let absent = reader.api().fetch("/api/v1/calls/nowhere")?;
@@ -77,6 +78,7 @@ fn survives(
         stored(&writer, (before + during) as f64 + 200.0)
     })?;
     exactly(&reader, "after", after)?;
+    ensure!(reader.api().metric("siplens_store_servers_away")? == 0.0);
     ensure!(reader.api().fetch("/api/v1/calls/nowhere")?.status == 404);
     Ok(())
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Mutex;
 
 use super::dictionary::Dictionaries;
@@ -41,7 +42,7 @@ pub struct ClickhouseStore {
 
 impl ClickhouseStore {
     /// Opens the store for the spool in this folder, which also keeps how far it is stored; only to be read where it is
-    /// `None`. Each shard is a list of replicas.
+    /// `None`. Each shard is a list of replicas; how many of all are away is said in `away`.
     ///
     /// # Errors
     /// When no shard can be reached, one has tables of another version, or the folder cannot be written.
@@ -50,8 +51,9 @@ impl ClickhouseStore {
         access: &Access,
         layout: &Layout,
         spool: Option<&Path>,
+        away: &Gauge,
     ) -> Result<Self, StoreError> {
-        let shards: Vec<_> = shards.into_iter().map(|urls| Shard::new(urls, access, layout)).collect();
+        let shards: Vec<_> = shards.into_iter().map(|urls| Shard::new(urls, access, layout, away)).collect();
         let opened = join_all(shards.iter().map(Shard::open)).await;
         let mut last = None;
         let mut reached = 0;

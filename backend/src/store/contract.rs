@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::{Connection, PgPool};
 
 use super::postgres::{PostgresStore, connection};
@@ -133,7 +134,9 @@ fn new_databases(variable: &str) -> Option<[String; 2]> {
 
 async fn clickhouse_in(shards: &[String], spool: &std::path::Path) -> ClickhouseStore {
     let shards = shards.iter().map(|url| vec![ServerUrl::parse(url).expect("a URL")]).collect();
-    ClickhouseStore::open(shards, &access(), &Layout::default(), Some(spool)).await.expect("a store")
+    ClickhouseStore::open(shards, &access(), &Layout::default(), Some(spool), &Gauge::default())
+        .await
+        .expect("a store")
 }
 
 fn access() -> Access {

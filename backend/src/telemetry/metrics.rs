@@ -65,6 +65,8 @@ pub struct Metrics {
     retention: RetentionMetrics,
     /// The read replica.
     pub replica: ReplicaMetrics,
+    /// ClickHouse servers that do not answer.
+    pub servers_away: Gauge,
     spool_readable: AtomicBool,
     spool: SpoolGauges,
 }
@@ -128,6 +130,7 @@ impl Default for Metrics {
             disk_low: AtomicBool::new(false),
             retention: RetentionMetrics::default(),
             replica: ReplicaMetrics::default(),
+            servers_away: Gauge::default(),
             spool_readable: AtomicBool::new(true),
             spool: SpoolGauges::default(),
         };
@@ -138,7 +141,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, spool, tally, retention, replica, .. } = self;
+        let Self { registry, spool, tally, retention, replica, servers_away, .. } = self;
         registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
@@ -203,6 +206,11 @@ impl Metrics {
         );
         registry.register("store_flushes", "flushes stored", self.flushes.clone());
         registry.register("store_errors", "failed tries to write to the store", self.store_errors.clone());
+        registry.register(
+            "store_servers_away",
+            "ClickHouse servers that do not answer",
+            servers_away.clone(),
+        );
         registry.register("store_replica_up", "1 while the read replica answers", replica.is_up.clone());
         registry.register(
             "store_replica_fallbacks",

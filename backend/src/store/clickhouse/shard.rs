@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::StoreError;
 use super::http::{Access, Failure, Server, ServerUrl};
@@ -20,6 +21,8 @@ pub struct Shard {
     name: String,
     replicas: Vec<Replica>,
     layout: Layout,
+    /// How many servers of all shards are away.
+    away: Gauge,
 }
 
 struct Replica {
@@ -38,13 +41,13 @@ struct State {
 }
 
 impl Shard {
-    pub fn new(urls: Vec<ServerUrl>, access: &Access, layout: &Layout) -> Self {
+    pub fn new(urls: Vec<ServerUrl>, access: &Access, layout: &Layout, away: &Gauge) -> Self {
         let name = urls.first().map(ToString::to_string).unwrap_or_default();
         let replicas = urls
             .into_iter()
             .map(|url| Replica { server: Server::new(url, access.clone()), state: Mutex::default() })
             .collect();
-        Self { name, replicas, layout: layout.clone() }
+        Self { name, replicas, layout: layout.clone(), away: away.clone() }
     }
 
     /// What it is known by: the address of its first server.
@@ -62,11 +65,11 @@ impl Shard {
         for replica in &self.replicas {
             match prepare(&replica.server, &self.layout).await {
                 Ok(abilities) => {
-                    replica.is_well(abilities, &self.name);
+                    replica.is_well(abilities, self);
                     reached = true;
                 }
                 Err(PrepareError::Failure(failure)) => {
-                    replica.failed(&failure);
+                    replica.failed(&failure, self);
                     last = Err(failure.into());
                 }
                 Err(error @ PrepareError::Store(_)) => return Err(error),
@@ -89,14 +92,14 @@ impl Shard {
     async fn put(&self, question: &Question<'_>) -> Result<Bytes, Failure> {
         let mut last = None;
         for replica in &self.replicas {
-            let answer = match replica.usable(&self.layout, &self.name).await {
+            let answer = match replica.usable(self).await {
                 Ok(abilities) => replica.put(question, abilities).await,
                 Err(failure) => Err(failure),
             };
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => {
-                    replica.failed(&failure);
+                    replica.failed(&failure, self);
                     last = Some(failure);
                 }
             }
@@ -112,7 +115,7 @@ enum Question<'a> {
 
 impl Replica {
     /// What the server can do; an error while it is left alone, or if it does not answer.
-    async fn usable(&self, layout: &Layout, shard: &str) -> Result<Abilities, Failure> {
+    async fn usable(&self, shard: &Shard) -> Result<Abilities, Failure> {
         let State { abilities, failures, rest } = self.state().clone();
         if let Some((_, failure)) = rest.filter(|(until, _)| Instant::now() < *until) {
             return Err(failure);
@@ -123,7 +126,7 @@ impl Replica {
         if let Some(abilities) = abilities.filter(|_| failures == 0) {
             return Ok(abilities);
         }
-        match prepare(&self.server, layout).await {
+        match prepare(&self.server, &shard.layout).await {
             Ok(abilities) => {
                 self.is_well(abilities, shard);
                 Ok(abilities)
@@ -143,16 +146,17 @@ impl Replica {
         }
     }
 
-    fn is_well(&self, abilities: Abilities, shard: &str) {
+    fn is_well(&self, abilities: Abilities, shard: &Shard) {
         let mut state = self.state();
         if state.failures > 0 {
-            tracing::info!(shard, server = %self.server.url(), "the server is back");
+            shard.away.dec();
+            tracing::info!(shard = shard.name, server = %self.server.url(), "the server is back");
         }
         *state = State { abilities: Some(abilities), ..State::default() };
     }
 
     /// Remembers a failure. A server that merely refused something is not left alone, but looked at anew.
-    fn failed(&self, failure: &Failure) {
+    fn failed(&self, failure: &Failure, shard: &Shard) {
         let mut state = self.state();
         match failure {
             Failure::Refused(_) => state.abilities = None,
@@ -160,7 +164,8 @@ impl Replica {
             Failure::Away(_) if state.rest.as_ref().is_some_and(|(until, _)| Instant::now() < *until) => {}
             Failure::Away(reason) => {
                 if state.failures == 0 {
-                    tracing::error!(server = %self.server.url(), reason, "the server is away");
+                    shard.away.inc();
+                    tracing::error!(shard = shard.name, server = %self.server.url(), reason, "the server is away");
                 }
                 let rest = SHORTEST_REST.saturating_mul(1 << state.failures.min(8)).min(LONGEST_REST);
                 state.failures = state.failures.saturating_add(1);

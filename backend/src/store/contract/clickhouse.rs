@@ -194,7 +194,8 @@ async fn what_is_no_store_of_this_version_is_refused(variable: &str) {
     let servers = || shards.iter().map(|url| vec![ServerUrl::parse(url).expect("a URL")]).collect::<Vec<_>>();
     let server = http::Server::new(servers()[1][0].clone(), access());
     server.ask("insert into siplens_schema (version) values (7)".into()).await.expect("written");
-    let error = ClickhouseStore::open(servers(), &access(), &Layout::default(), None).await.err();
+    let error =
+        ClickhouseStore::open(servers(), &access(), &Layout::default(), None, &Gauge::default()).await.err();
     assert!(matches!(error, Some(StoreError::Schema { found: 7, .. })), "{error:?}");
 }
 
