@@ -17,7 +17,7 @@ const GROWTH_MIB: u64 = 64;
 /// Hostile datagrams to send.
 fn datagrams() -> Result<u64> {
     let asked = std::env::var("SIPLENS_HOSTILE_DATAGRAMS");
-    asked.map_or(Ok(20_000), |text| text.parse().context("SIPLENS_HOSTILE_DATAGRAMS"))
+    asked.map_or(Ok(200_000), |text| text.parse().context("SIPLENS_HOSTILE_DATAGRAMS"))
 }
 
 /// Numbers that are the same in every run (xorshift64*).
