@@ -46,5 +46,6 @@ mod session;
 mod siptrace;
 mod spool;
 mod stage;
+mod tenants;
 mod ways;
 mod websocket;

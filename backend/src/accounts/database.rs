@@ -191,6 +191,15 @@ impl Database for SqlitePool {
     async fn create_tables(&self) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin_with("begin immediate").await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        // Tables of the first version lack this column.
+        let has_tenant: bool = sqlx::query_scalar(
+            "select count(*) > 0 from pragma_table_info('agent_key') where name = 'tenant'",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if !has_tenant {
+            sqlx::raw_sql("alter table agent_key add column tenant text").execute(&mut *transaction).await?;
+        }
         transaction.commit().await
     }
 
@@ -214,6 +223,10 @@ impl Database for PgPool {
         let lock = format!("select pg_advisory_xact_lock({LOCK}); set local client_min_messages = warning");
         sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        // Tables of the first version lack this column.
+        sqlx::raw_sql("alter table agent_key add column if not exists tenant text")
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await
     }
 
@@ -248,6 +261,25 @@ mod tests {
             files.map(|f| f.metadata().expect("its mode").permissions().mode() & 0o777).collect();
         // The database, its log and its shared memory.
         assert_eq!(modes, [0o600; 3]);
+    }
+
+    #[tokio::test]
+    async fn tables_without_tenants_get_that_column_and_keep_their_rows() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let pool = open_sqlite(&dir.path().join("accounts.sqlite")).await.expect("a new file");
+        let before = TABLES.replace("        tenant text,\n", "");
+        assert_ne!(before, TABLES);
+        sqlx::raw_sql(AssertSqlSafe(before)).execute(&pool).await.expect("tables");
+        let key = "insert into agent_key (name, hash, created_at_us) values ('edge', 'h', 1)";
+        sqlx::raw_sql(key).execute(&pool).await.expect("a row");
+        for _ in 0..2 {
+            pool.create_tables().await.expect("tables");
+            let rows = pool.rows("select name, tenant from agent_key", Vec::new()).await.expect("rows");
+            assert_eq!(
+                rows.iter().map(|r| (r.text(0), r.text(1))).collect::<Vec<_>>(),
+                [(Some("edge".into()), None)]
+            );
+        }
     }
 
     #[tokio::test]

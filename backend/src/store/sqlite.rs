@@ -1,7 +1,7 @@
 //! The embedded store: SQLite files in one folder.
 //!
 //! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …: the slices that came within an hour under one retention rule, and
-//! their [postings](super::postings). A slice's id is its bucket's number and its row there. Old data goes by deleting
+//! their [postings]. A slice's id is its bucket's number and its row there. Old data goes by deleting
 //! files. A large flush goes to several buckets at a time, by a writer each.
 //!
 //! `store.sqlite`: which flushes count. A flush is committed to its buckets first and then there, each time with
