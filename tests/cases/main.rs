@@ -23,6 +23,7 @@ mod examples;
 mod export;
 mod faults_disk;
 mod faults_kill;
+mod faults_nodes;
 mod faults_spool;
 mod faults_store;
 mod garbage;

@@ -98,7 +98,9 @@ fn serve(dir: &Path) -> Result<(String, Process)> {
     if url.is_empty() {
         bail!("no server\n{}", process.log_tail());
     }
-    let socket = dir.join(".s.PGSQL.5432");
-    process.wait_ready(READY, || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
+    // Its socket is there before it answers.
+    process.wait_ready(READY, || {
+        Command::new("pg_isready").arg("--quiet").arg("--host").arg(dir).status().is_ok_and(|s| s.success())
+    })?;
     Ok((url.trim().to_owned(), process))
 }
