@@ -2,8 +2,9 @@
 //! it each on its own; it is shown and counted once.
 
 use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
+
+use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::call::message::{Captured, Message};
 use crate::store::slice::MAX_SPAN_US;
@@ -11,13 +12,19 @@ use crate::store::slice::MAX_SPAN_US;
 /// After so many messages what cannot come again is forgotten.
 const LOOK_AFTER: usize = 64 * 1024;
 
-/// What has been seen: a time of capture, and the hash of all that was captured. The hash has a key of its own in each
-/// search, so nobody can make two messages that share one.
-#[derive(Default)]
+/// What has been seen: a time of capture, and the hash of all that was captured. The hash has a seed of its own in each
+/// search, so nobody can prepare two messages that share one.
 pub struct Seen {
-    hasher: RandomState,
+    hasher: Xxh3Builder,
     captured: HashSet<(i64, u64)>,
     look_at: usize,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        let seed = RandomState::new().hash_one(());
+        Self { hasher: Xxh3Builder::new().with_seed(seed), captured: HashSet::new(), look_at: 0 }
+    }
 }
 
 impl Seen {

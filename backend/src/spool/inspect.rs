@@ -197,6 +197,7 @@ mod tests {
     fn a_key_takes_the_place_of_the_one_that_was_taken_out() {
         let packet = hep::Packet {
             auth_key: Some(b"the old one"),
+            time: Some(hep::Timestamp { seconds: 1_700_000_001, microseconds: 5 }),
             agent_id: Some(7),
             payload: hep::Payload::Plain(b"OPTIONS sip:x SIP/2.0\r\n\r\n"),
             ..hep::Packet::default()

@@ -70,6 +70,8 @@ struct Inner {
     dictionaries: Dictionaries,
     /// Told after each flush.
     written: Arc<Notify>,
+    /// Held while buckets are tended: two at once would merge the same segments.
+    tending: Mutex<()>,
 }
 
 /// What is written.
@@ -139,6 +141,7 @@ impl SqliteStore {
             readers: Readers::default(),
             dictionaries: Dictionaries::default(),
             written: Arc::default(),
+            tending: Mutex::default(),
         };
         let inner = Arc::new(inner);
         tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
@@ -173,6 +176,7 @@ impl SqliteStore {
             readers: Readers::default(),
             dictionaries: Dictionaries::default(),
             written: Arc::default(),
+            tending: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -54,6 +54,7 @@ pub async fn run(store: Weak<Inner>) {
 impl Inner {
     /// Does all that is to be done now.
     pub(super) async fn tend(&self) {
+        let _alone = self.tending.lock().await;
         let written = self.current.lock().await.numbers();
         for bucket in self.buckets() {
             if bucket.is_closed() || bucket.is_reported() {
