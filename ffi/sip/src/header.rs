@@ -40,8 +40,8 @@ impl<'a> Headers<'a> {
     pub(crate) fn find_call_id(&mut self) -> Option<&'a [u8]> {
         loop {
             let line = self.next_line()?;
-            // White space before a name is put up with, as elsewhere.
-            if let [b'C' | b'c' | b'I' | b'i' | b'\r' | b'\x0c', ..] = line
+            // White space before a name is put up with, as elsewhere; behind the start line even a blank.
+            if let [b'C' | b'c' | b'I' | b'i' | b'\r' | b'\x0c' | b' ' | b'\t', ..] = line
                 && let Some(header) = field(line)
                 && header.is(b"Call-ID")
             {

@@ -29,8 +29,11 @@ mod tests {
             b"ACK sip:x SIP/2.0\r\ncall-id :\r\n a@b\r\n\r\n",
             b"ACK sip:x SIP/2.0\r\nCall-ID: a@b",
             b"\r\n\r\nACK sip:x SIP/2.0\r\nCall-ID: a@b\r\n\r\n",
+            b"ACK sip:x SIP/2.0\r\n i:a@b\r\n\r\n",
+            b"ACK sip:x SIP/2.0\r\n\tCall-ID: a@b\r\n\r\n",
         ] {
             assert_eq!(call_id(raw), Some(&b"a@b"[..]), "{}", raw.escape_ascii());
+            assert_eq!(crate::parse(raw).expect("SIP").call_id(), call_id(raw));
         }
     }
 
