@@ -60,7 +60,14 @@ pub struct Collector {
 impl Collector {
     /// Starts on a free port of IPv4 loopback.
     pub fn start() -> Result<Self> {
-        Self::start_on(SocketAddr::from(([127, 0, 0, 1], port::free()?)))
+        let mut tries = 3;
+        loop {
+            match Self::start_on(SocketAddr::from(([127, 0, 0, 1], port::free()?))) {
+                // A program that another thread was starting still had the socket by which the port was tried.
+                Err(error) if is_taken(&error) && tries > 0 => tries -= 1,
+                started => return started,
+            }
+        }
     }
 
     /// Starts at a given address, for instance where another collector has been.
@@ -194,4 +201,8 @@ fn read(bytes: &[u8]) -> Result<Seen> {
         call_id: packet.call_id.map(text),
         payload: text(&payload),
     })
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
