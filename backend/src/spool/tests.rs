@@ -528,10 +528,9 @@ fn segments_of_every_version_still_load() {
     }
 }
 
-/// Kept to make the next version's fixture with.
+/// A change of what is written is a new version, with a fixture of its own.
 #[test]
-#[ignore = "writes tests/formats/spool-v2.seg anew"]
-fn write_the_fixture_of_this_version() {
+fn a_segment_is_written_as_its_version_says_octet_for_octet() {
     let dir = TempDir::new().unwrap();
     let config = config(&dir);
     let (writer, reader) = Spool::open(config.clone(), None).unwrap();
@@ -548,7 +547,13 @@ fn write_the_fixture_of_this_version() {
     let mut octets = std::fs::read(path(&config.dir, 2)).unwrap();
     octets[..HEADER_LEN as usize].copy_from_slice(&segment::header(1));
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/spool-v2.seg");
-    std::fs::write(fixture, octets).unwrap();
+    let mut expected = std::fs::read(fixture).unwrap();
+    // The snapshot of streams has the time at which it was written, and so another CRC.
+    let time_and_crc = HEADER_LEN as usize + 4..HEADER_LEN as usize + 16;
+    for octets in [&mut octets, &mut expected] {
+        octets[time_and_crc.clone()].fill(0);
+    }
+    assert_eq!(octets, expected);
 }
 
 /// A disk whose writes or syncs fail while told so, and whose syncs can be held back.
