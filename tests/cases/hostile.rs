@@ -183,3 +183,20 @@ fn hundreds_of_half_open_connections_keep_no_agent_out() -> Result<()> {
     ensure!(first.read(&mut [0; 1]).unwrap_or(0) == 0, "the first one is still open");
     Ok(())
 }
+
+#[test]
+fn an_agent_is_read_before_a_burst_of_connections_takes_its_place() -> Result<()> {
+    let config = "[hep]\ntcp_connections = 64\npeer_connections = 64\n".to_owned();
+    let backend = Backend::start_with(BackendSetup { config: Some(config), ..BackendSetup::default() })?;
+    // All is there before the backend gets to look at any of it.
+    backend.freeze()?;
+    let mut good = Agent::tcp(backend.hep())?;
+    good.send(&Observed::request("OPTIONS", "first", 1).in_session("good"))?;
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(backend.hep())).collect::<Result<_, _>>()?;
+    backend.thaw()?;
+    backend.session("good", 1)?;
+    good.send(&Observed::request("OPTIONS", "second", 1).in_session("good"))?;
+    backend.session("good", 2)?;
+    drop(silent);
+    Ok(())
+}

@@ -94,6 +94,16 @@ impl Backend {
         self.process.kill()
     }
 
+    /// Stops it where it is, as a machine that has no time for it.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.freeze()
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.thaw()
+    }
+
     /// Number of its process.
     pub fn id(&self) -> u32 {
         self.process.id()

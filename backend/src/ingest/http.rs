@@ -98,6 +98,7 @@ async fn socket(
     upgrade.on_upgrade(async move |socket| {
         door.admission.metrics().tcp_connections.inc();
         tokio::select! {
+            biased;
             () = door.receive(socket, Origin { way: Way::Ws, peer }, &place) => {}
             () = place.gives_way() => door.admission.metrics().stream_refused("gave_way"),
         }

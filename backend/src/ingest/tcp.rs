@@ -113,6 +113,7 @@ pub async fn accept(
             admission.metrics().tcp_connections.inc();
             let place = Arc::clone(&opened.place);
             let ended = tokio::select! {
+                biased;
                 ended = opened.receive(&admission, &stop) => ended,
                 () = place.gives_way() => {
                     admission.metrics().stream_refused("gave_way");

@@ -86,6 +86,7 @@ pub async fn accept(bound: Bound, limits: Limits, admission: Admission, stop: Ca
             admission.metrics().tcp_connections.inc();
             let origin = Origin { way: Way::Unix, peer: PEER };
             let ended = tokio::select! {
+                biased;
                 ended = stream::receive(stream, origin, idle, &place, &admission, &stop) => ended,
                 () = place.gives_way() => {
                     admission.metrics().stream_refused("gave_way");
