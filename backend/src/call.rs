@@ -1,7 +1,9 @@
 //! What messages mean: facts, dialogs, events, a call's outcome and its ladder. Pure: no SQL, no HTTP, no clock.
 
 mod attempt;
+pub mod brief;
 mod cause;
+pub mod course;
 mod dialog;
 pub mod event;
 mod hosts;

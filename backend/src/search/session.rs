@@ -95,8 +95,8 @@ impl Search {
                 listed_us: None,
             });
             session.calls += 1;
-            *session.outcomes.entry(summary.outcome.as_str()).or_default() += 1;
-            if let Some(status) = summary.final_status {
+            *session.outcomes.entry(summary.course.outcome.as_str()).or_default() += 1;
+            if let Some(status) = summary.course.final_status {
                 *session.responses.entry(status).or_default() += 1;
             }
         }

@@ -1,0 +1,159 @@
+//! What of a message decides how its call went: small, since a session can hold a million messages.
+
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::message::{Captured, Kind, Message, MessageId, PROTOCOL_SIP};
+
+/// What of a message decides how its call went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Brief {
+    /// Where it is stored.
+    pub id: MessageId,
+    /// When it was captured, µs since the epoch.
+    pub at_us: i64,
+    /// Who captured it.
+    pub agent_id: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Status of a reply.
+    pub status: Option<u16>,
+    /// CSeq number.
+    pub cseq: Option<u32>,
+    /// Request method; for a reply that of its CSeq.
+    pub method: Option<Word>,
+    /// From tag.
+    pub from_tag: Option<Word>,
+    /// Whether it has a To tag.
+    pub has_to_tag: bool,
+    /// Branch of the topmost Via.
+    pub branch: Option<Word>,
+    src: SocketAddr,
+}
+
+/// A text that only has to be told from others: its hash, with a seed that is another in each process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Word(u64);
+
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
+
+impl Word {
+    /// Of this text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(xxh3_64_with_seed(text.as_bytes(), *SEED))
+    }
+
+    fn read(octets: &[u8]) -> Self {
+        Self::of(&String::from_utf8_lossy(octets))
+    }
+}
+
+impl Brief {
+    /// Of a message whose facts have been read.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        let Message { id, captured, kind, sip } = message;
+        let word = |text: &Option<String>| text.as_deref().map(Word::of);
+        Self {
+            kind: *kind,
+            status: sip.status,
+            cseq: sip.cseq,
+            method: word(&sip.method),
+            from_tag: word(&sip.from_tag),
+            has_to_tag: sip.to_tag.is_some(),
+            branch: word(&sip.branch),
+            ..Self::unread(*id, captured)
+        }
+    }
+
+    /// The same, of a message whose facts are not wanted otherwise; with the Call-ID, octet for octet, if it has one.
+    #[must_use]
+    pub fn read(id: MessageId, captured: &Captured) -> (Self, Option<&[u8]>) {
+        let brief = Self::unread(id, captured);
+        if captured.protocol_type != PROTOCOL_SIP {
+            return (brief, None);
+        }
+        let Ok(message) = sip::parse(&captured.raw) else {
+            return (Self { kind: Kind::Malformed, ..brief }, sip::call_id(&captured.raw));
+        };
+        let cseq = message.cseq();
+        let (kind, status, method) = match message.start() {
+            sip::StartLine::Request { method, .. } => (Kind::Request, None, Some(method)),
+            sip::StartLine::Reply { status, .. } => (Kind::Reply, Some(status), cseq.map(|c| c.method)),
+        };
+        let brief = Self {
+            kind,
+            status,
+            cseq: cseq.map(|c| c.number),
+            method: method.map(Word::read),
+            from_tag: message.from().and_then(|from| from.tag).map(Word::read),
+            has_to_tag: message.to().is_some_and(|to| to.tag.is_some()),
+            branch: message.branch().map(Word::read),
+            ..brief
+        };
+        (brief, message.call_id())
+    }
+
+    const fn unread(id: MessageId, captured: &Captured) -> Self {
+        Self {
+            id,
+            at_us: captured.captured_at_us,
+            agent_id: captured.agent_id,
+            kind: Kind::Other,
+            status: None,
+            cseq: None,
+            method: None,
+            from_tag: None,
+            has_to_tag: false,
+            branch: None,
+            src: captured.src,
+        }
+    }
+
+    /// Order of time; what was captured in the same microsecond is told apart by what must come first, not by what
+    /// arrived first.
+    #[must_use]
+    pub fn order(&self, other: &Self) -> Ordering {
+        let key = |b: &Self| (b.at_us, b.cseq, b.kind != Kind::Request, b.status, b.src, b.id);
+        key(self).cmp(&key(other))
+    }
+
+    /// Whether it is a request with this method.
+    #[must_use]
+    pub fn requests(&self, method: Word) -> bool {
+        self.kind == Kind::Request && self.method == Some(method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{answered, call};
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_same_in_brief_whether_its_facts_were_read_or_not() {
+        let mut messages = call(&answered()).messages;
+        let sample = messages[0].captured.clone();
+        let other = |raw: &[u8], protocol_type| {
+            let captured = Captured { raw: raw.to_vec().into(), protocol_type, ..sample.clone() };
+            Message::read(MessageId { slice: 3, index: 1 }, captured)
+        };
+        messages.extend([
+            other(b"INVITE sip:\xff@h SIP/2.0\r\nFrom: <sip:a@h>;tag=\xfe\r\nCall-ID: c\r\n\r\n", 1),
+            other(b"SIP/2.0 200 OK\r\nCSeq: 7 OPTIONS\r\nVia: SIP/2.0/UDP h;branch=\xff\r\n\r\n", 1),
+            other(b"nonsense\r\nCall-ID: c\r\n\r\n", 1),
+            other(b"", 1),
+            other(b"{}", 100),
+        ]);
+        for message in messages {
+            let (brief, call_id) = Brief::read(message.id, &message.captured);
+            assert_eq!(brief, Brief::of(&message), "{message:?}");
+            assert_eq!(call_id.map(String::from_utf8_lossy).as_deref(), message.sip.call_id.as_deref());
+        }
+    }
+}
