@@ -59,6 +59,9 @@ pub struct TrafficArgs {
     /// The same seed gives the same calls, other seeds others.
     #[arg(long, default_value = "1")]
     seed: u64,
+    /// Calls of a large session. One begins with every 200,000 messages, or 14 times its calls if that is more.
+    #[arg(long, default_value = "1000", value_name = "CALLS", value_parser = clap::value_parser!(u32).range(1..))]
+    session_calls: u32,
 }
 
 /// How to run a backend.
@@ -106,8 +109,8 @@ fn rate(text: &str) -> Result<Rate, String> {
 
 impl TrafficArgs {
     fn load(&self, target: SocketAddr, wire: Wire) -> Load {
-        let Self { messages, rate, simulated_rate, seed } = *self;
-        Load { target, wire, messages, rate: rate.0, simulated_rate, seed }
+        let Self { messages, rate, simulated_rate, seed, session_calls } = *self;
+        Load { target, wire, messages, rate: rate.0, simulated_rate, seed, session_calls }
     }
 }
 

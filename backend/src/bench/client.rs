@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Longest wait for an answer.
@@ -42,16 +44,24 @@ impl Client {
         serde_json::from_str(&self.text(path)?).with_context(|| path.to_owned())
     }
 
-    /// The items of all pages of a list.
+    /// A page of a list. Its items are looked at no further, so that the time is the backend's.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn page(&self, path: &str) -> Result<Page> {
+        serde_json::from_str(&self.text(path)?).with_context(|| path.to_owned())
+    }
+
+    /// How many items all pages of a list have.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub fn count_all(&self, path: &str) -> Result<usize> {
         let (mut count, mut cursor) = (0, String::new());
         loop {
-            let page = self.get(&format!("{path}{cursor}"))?;
-            count += page["items"].as_array().map_or(0, Vec::len);
-            let Some(next) = page["next_cursor"].as_str() else { return Ok(count) };
+            let page = self.page(&format!("{path}{cursor}"))?;
+            count += page.items.len();
+            let Some(next) = page.next_cursor else { return Ok(count) };
             cursor = format!("&cursor={next}");
         }
     }
@@ -63,6 +73,14 @@ impl Client {
     pub fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics(self.text("/metrics")?))
     }
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub struct Page {
+    /// Its items.
+    pub items: Vec<IgnoredAny>,
+    next_cursor: Option<String>,
 }
 
 /// The text of `/metrics`.

@@ -527,7 +527,7 @@ mod tests {
     #[test]
     fn every_message_is_sip_with_the_names_of_its_dialog() {
         let texts = Texts::prepare();
-        let mut traffic = Traffic::new(1, 1000);
+        let mut traffic = Traffic::new(1, 1000, 1000);
         let (mut octets, mut out) = (0, Vec::new());
         for _ in 0..100_000 {
             let due = traffic.next_due();

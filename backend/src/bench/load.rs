@@ -43,6 +43,8 @@ pub struct Load {
     pub simulated_rate: Option<u32>,
     /// The same seed gives the same messages but for their times.
     pub seed: u64,
+    /// Calls of a large session.
+    pub session_calls: u32,
 }
 
 /// What was sent.
@@ -62,6 +64,8 @@ pub struct Sent {
     pub cpu: Duration,
     /// Time of capture of the first and the last message, µs since 1970.
     pub captured_us: (i64, i64),
+    /// Calls of a large session.
+    pub session_calls: u32,
     /// What may be looked for afterwards.
     pub samples: Samples,
 }
@@ -73,7 +77,7 @@ impl Load {
     /// When the backend cannot be reached, or closes the stream.
     pub fn send(&self) -> Result<Sent> {
         let simulated = self.simulated_rate.or(self.rate).unwrap_or(DEFAULT_SIMULATED);
-        let mut traffic = Traffic::new(self.seed, simulated);
+        let mut traffic = Traffic::new(self.seed, simulated, self.session_calls);
         let texts = Texts::prepare();
         let mut wire = Open::connect(self.wire, self.target)?;
         let mut template: [Template; 4] = [0, 1, 2, 3].map(|n| Template::new(2001 + n, 1, None, None));
@@ -90,7 +94,8 @@ impl Load {
             begun: Instant::now(),
             cpu: cost::own_cpu()?,
             captured_us: (first_us, first_us),
-            samples: Samples::default(),
+            session_calls: self.session_calls,
+            samples: Samples::new(self.session_calls),
         };
         let mut pace = Pace { rate: self.rate, begun: sent.begun, allowed: 0 };
         let mut packet = Vec::with_capacity(4096);

@@ -46,7 +46,7 @@ pub fn ask(client: &Client, sent: &Sent) -> Result<()> {
         client.get(&format!("/api/v1/calls/{}", call.call_id)).map(drop)
     })?;
     row(
-        "all messages of a session of 1,000 calls",
+        &format!("all messages of a session of {} calls", sent.session_calls),
         sent.samples.sessions.iter().take(SESSIONS),
         |session| {
             let (id, messages) = session;
@@ -55,13 +55,19 @@ pub fn ask(client: &Client, sent: &Sent) -> Result<()> {
             Ok(())
         },
     )?;
-    row("summary of such a session", sent.samples.sessions.iter().take(SESSIONS), |(id, _)| {
-        client.get(&format!("/api/v1/sessions/{id}")).map(drop)
+    row("summary of such a session", sent.samples.sessions.iter().take(SESSIONS), |(id, messages)| {
+        let found = client.get(&format!("/api/v1/sessions/{id}"))?["messages"].as_u64();
+        ensure!(found == Some(*messages as u64), "{found:?} of {messages} messages of {id}");
+        Ok(())
+    })?;
+    row("its newest 100 calls", sent.samples.sessions.iter().take(SESSIONS), |(id, _)| {
+        let found = client.page(&format!("/api/v1/calls?limit=100&correlation_id={id}"))?.items.len();
+        ensure!(found == 100.min(sent.session_calls as usize), "{found} calls of {id}");
+        Ok(())
     })?;
     let recent = || asked.iter().filter(|call| call.ended_us > until_us - HOUR_US);
     let some = |path: String| {
-        let page = client.get(&path)?;
-        ensure!(page["items"].as_array().is_some_and(|items| !items.is_empty()), "nothing found: {path}");
+        ensure!(!client.page(&path)?.items.is_empty(), "nothing found: {path}");
         Ok(())
     };
     row("a user in an hour, newest 200", recent().filter(|call| !call.is_hot), |call| {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-use super::traffic::{Due, LARGE_SESSION_CALLS};
+use super::traffic::Due;
 
 /// So many calls are kept as samples at least, if there are that many, and twice as many at most.
 const CALLS: usize = 1000;
@@ -30,16 +30,23 @@ pub struct Call {
 pub struct Samples {
     /// Calls, from all of the time.
     pub calls: Vec<Call>,
-    /// Correlation ids of sessions of 1,000 calls, all of which were sent, with how many messages each has.
+    /// Correlation ids of large sessions all of whose calls were sent, with how many messages each has.
     pub sessions: Vec<(String, usize)>,
     ended: usize,
     /// Of so many calls one is kept, as a power of two.
     halved: u32,
     /// Of each session that goes on: calls that ended, messages of these.
-    open: HashMap<String, (u64, usize)>,
+    open: HashMap<String, (u32, usize)>,
+    session_size: u32,
 }
 
 impl Samples {
+    /// Of traffic with large sessions of so many calls.
+    #[must_use]
+    pub fn new(session_size: u32) -> Self {
+        Self { session_size, ..Self::default() }
+    }
+
     /// Looks at a message that was sent.
     pub fn note(&mut self, due: &Due, captured_us: i64) {
         let Some(messages) = due.ends_after else { return };
@@ -48,7 +55,7 @@ impl Samples {
             let id = text(&due.names.correlation_id());
             let open = self.open.entry(id.clone()).or_default();
             *open = (open.0 + 1, open.1 + messages);
-            if open.0 == LARGE_SESSION_CALLS {
+            if open.0 == self.session_size {
                 self.sessions.push((id, open.1));
             }
         }

@@ -9,11 +9,11 @@ const CALENDAR_MS: usize = 1 << 18;
 /// So long, simulated, the traffic runs before its first message is given out, so that as many dialogs end as begin.
 const WARM_UP_MS: u64 = 200_000;
 
-/// After so many messages another session of many calls begins.
+/// After so many messages at least another session of many calls begins.
 const LARGE_SESSION_EVERY: u64 = 200_000;
 
-/// Calls of a large session.
-pub const LARGE_SESSION_CALLS: u64 = 1000;
+/// Of each so many messages one call at most is of such a session: half of the traffic.
+const MESSAGES_OF_ITS_CALL: u64 = 14;
 
 /// One message after another of a dialog: what, and how long after the one before at least and at most, ms.
 struct Step(Form, u32, u32);
@@ -129,13 +129,16 @@ pub struct Traffic {
     per_ms: f64,
     given: u64,
     session: u64,
+    /// Calls of a large session.
+    session_size: u64,
     session_calls: u64,
 }
 
 impl Traffic {
-    /// Traffic of so many messages a second, simulated. Dialogs have lived for a while when it begins.
+    /// Traffic of so many messages a second, simulated, with sessions of so many calls. Dialogs have lived for a while when
+    /// it begins.
     #[must_use]
-    pub fn new(seed: u64, per_second: u32) -> Self {
+    pub fn new(seed: u64, per_second: u32, session_size: u32) -> Self {
         let mut random = Random(seed);
         let session = random.next();
         let mut traffic = Self {
@@ -150,6 +153,7 @@ impl Traffic {
             per_ms: f64::from(per_second.max(1)) / 1000.0,
             given: 0,
             session,
+            session_size: u64::from(session_size.max(1)),
             session_calls: 0,
         };
         while traffic.now_ms < WARM_UP_MS {
@@ -211,10 +215,11 @@ impl Traffic {
 
     /// Begins a dialog now, and with some calls their second leg.
     fn begin(&mut self) {
-        let of_session = self.given / (LARGE_SESSION_EVERY / LARGE_SESSION_CALLS) > self.session_calls;
+        let each = (LARGE_SESSION_EVERY / self.session_size).max(MESSAGES_OF_ITS_CALL);
+        let of_session = self.given / each > self.session_calls;
         let mut names = Names::new(&mut self.random);
         if of_session {
-            if self.session_calls.is_multiple_of(LARGE_SESSION_CALLS) {
+            if self.session_calls.is_multiple_of(self.session_size) {
                 self.session = self.random.next();
             }
             self.session_calls += 1;
@@ -320,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_traffic_in_order_of_time() {
-        let (mut one, mut other) = (Traffic::new(7, 2000), Traffic::new(7, 2000));
+        let (mut one, mut other) = (Traffic::new(7, 2000, 1000), Traffic::new(7, 2000, 1000));
         let mut last = 0;
         for _ in 0..50_000 {
             let (a, b) = (one.next_due(), other.next_due());
@@ -328,12 +333,15 @@ mod tests {
             assert!(a.at_us >= last);
             last = a.at_us;
         }
-        assert_ne!(Traffic::new(8, 2000).next_due().names, Traffic::new(7, 2000).next_due().names);
+        assert_ne!(
+            Traffic::new(8, 2000, 1000).next_due().names,
+            Traffic::new(7, 2000, 1000).next_due().names
+        );
     }
 
     #[test]
     fn the_rate_is_kept_and_dialogs_are_whole() {
-        let mut traffic = Traffic::new(1, 5000);
+        let mut traffic = Traffic::new(1, 5000, 1000);
         let (mut messages, mut ended) = (HashMap::<_, usize>::new(), 0);
         let mut last = 0;
         for _ in 0..1_000_000 {
@@ -350,15 +358,19 @@ mod tests {
     }
 
     #[test]
-    fn every_200_000_messages_bring_a_session_of_1_000_calls() {
-        let mut traffic = Traffic::new(3, 20_000);
-        let mut calls = HashMap::<_, usize>::new();
-        for _ in 0..800_000 {
-            let due = traffic.next_due();
-            if due.names.is_in_large_session() && due.form == Form::Invite {
-                *calls.entry(due.names.correlation_id()).or_default() += 1;
+    fn every_200_000_messages_bring_a_large_session_if_it_is_not_too_large() {
+        let sessions = |size| {
+            let mut traffic = Traffic::new(3, 20_000, size);
+            let mut calls = HashMap::<_, u32>::new();
+            for _ in 0..800_000 {
+                let due = traffic.next_due();
+                if due.names.is_in_large_session() && due.form == Form::Invite {
+                    *calls.entry(due.names.correlation_id()).or_default() += 1;
+                }
             }
-        }
-        assert!(calls.values().filter(|count| **count == 1000).count() >= 3, "{calls:?}");
+            calls.into_values().filter(|count| *count == size).count()
+        };
+        assert!(sessions(1000) >= 3);
+        assert!(sessions(40_000) == 1);
     }
 }
