@@ -3,7 +3,7 @@
 //! the contract suite in `contract`.
 //!
 //! Every search is a *walk*: slices of one key (a Call-ID, a correlation id, a user, a host; or all of them), newest
-//! first message first. What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
+//! last message first (ADR 0031). What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
 
 pub mod class;
 pub mod clickhouse;
@@ -27,7 +27,7 @@ pub use dictionary::{Dictionary, DictionaryId};
 pub use key::Key;
 pub use retention::{Plan, Retention};
 pub use rule::{Bounds, Rule};
-pub use slice::{Slice, SliceError, StoredSlice};
+pub use slice::{MAX_SPAN_US, Slice, SliceError, StoredSlice};
 
 use crate::spool::Position;
 
@@ -41,16 +41,18 @@ pub struct Flush {
     pub end: Position,
 }
 
-/// Which slices a walk visits, and from where. The order is `(first_us, id)`, descending.
+/// Which slices a walk visits, and from where. The order is `(last_us, id)`, descending, so that nothing that is to come is newer
+/// than the last message of the next slice.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Walk {
     /// Only slices with this key; all where `None`.
     pub key: Option<Key>,
-    /// Only slices whose first message is not older than this, µs since the epoch.
-    pub first_since_us: Option<i64>,
-    /// Only slices whose first message is not younger than this, µs since the epoch.
-    pub first_until_us: Option<i64>,
-    /// Only slices that come after this `(first_us, id)` in the order of the walk.
+    /// Only slices whose last message is not older than this, µs since the epoch.
+    pub since_us: Option<i64>,
+    /// Only slices whose first message is not younger than this, µs since the epoch, as far as the store tells without
+    /// reading them: some of those that end within [`MAX_SPAN_US`] after it may come as well.
+    pub until_us: Option<i64>,
+    /// Only slices that come after this `(last_us, id)` in the order of the walk.
     pub after: Option<(i64, i64)>,
     /// At most so many.
     pub limit: u32,

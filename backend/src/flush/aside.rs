@@ -41,8 +41,8 @@ impl Aside {
 
     /// Keeps what a slice holds.
     pub fn keep_slice(&self, slice: &Slice) {
-        let Slice { first_us, dictionary, blob, .. } = slice.clone();
-        match (StoredSlice { id: 0, first_us, dictionary, blob }).messages() {
+        let Slice { last_us, dictionary, blob, .. } = slice.clone();
+        match (StoredSlice { id: 0, last_us, dictionary, blob }).messages() {
             Ok(messages) => {
                 let records: Vec<_> = messages.iter().filter_map(record).collect();
                 self.keep(&records.iter().collect::<Vec<_>>());

@@ -158,7 +158,7 @@ impl Search {
             let step = steps.next().await?;
             counts.partial |= step.partial;
             let mut messages: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
-            self.leave_out(&mut messages, &mut seen);
+            self.leave_out(&mut messages, |m| seen.is_new(m));
             for message in &messages {
                 let value = counting.by.and_then(|fact| fact.of(message));
                 let told_apart = value.as_ref().is_none_or(|value| {
@@ -170,10 +170,10 @@ impl Search {
                     count.add(value.as_deref(), told_apart);
                 }
             }
-            let Some((first_us, _)) = step.next else { return Ok(counts) };
-            seen.reached(first_us);
+            let Some((last_us, _)) = step.next else { return Ok(counts) };
+            seen.reached(last_us);
             if Instant::now() > deadline {
-                return Ok(Counts { partial: true, reached_us: Some(first_us), ..counts });
+                return Ok(Counts { partial: true, reached_us: Some(last_us), ..counts });
             }
         }
     }

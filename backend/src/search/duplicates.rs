@@ -7,7 +7,6 @@ use std::hash::{BuildHasher, RandomState};
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::call::message::{Captured, Message};
-use crate::store::slice::MAX_SPAN_US;
 
 /// After so many messages what cannot come again is forgotten.
 const LOOK_AFTER: usize = 64 * 1024;
@@ -41,14 +40,13 @@ impl Seen {
         }
     }
 
-    /// Tells that a walk has come to the slice whose first message is of this time: what is captured long after it
+    /// Tells that a walk has come to the slice whose last message is of this time: what is captured after it
     /// cannot come again, and is forgotten now and then.
-    pub fn reached(&mut self, first_us: i64) {
+    pub fn reached(&mut self, last_us: i64) {
         if self.captured.len() < self.look_at.max(LOOK_AFTER) {
             return;
         }
-        let newest_us = first_us.saturating_add(MAX_SPAN_US);
-        self.captured.retain(|(captured_at_us, _)| *captured_at_us <= newest_us);
+        self.captured.retain(|(captured_at_us, _)| *captured_at_us <= last_us);
         self.look_at = self.captured.len() * 2;
     }
 
@@ -86,11 +84,12 @@ mod tests {
             message.captured.captured_at_us = newest_us - before_us;
             seen.is_new(&message)
         };
+        // Of slices that span a second.
         for n in 0..100_000 {
             assert!(at(&mut seen, n * 100));
-            seen.reached(newest_us - n * 100);
+            seen.reached(newest_us - n * 100 + 1_000_000);
         }
         assert!(seen.captured.len() < LOOK_AFTER + 1, "{}", seen.captured.len());
-        assert!(!at(&mut seen, 99_999 * 100 - MAX_SPAN_US / 2));
+        assert!((90_000..100_000).all(|n| !at(&mut seen, n * 100)));
     }
 }

@@ -52,8 +52,9 @@ impl Search {
                 }
             }
         }
-        let mut events = found.into_values().collect();
-        self.leave_out(&mut events, &mut Seen::default());
+        let mut events: Vec<_> = found.into_values().collect();
+        let mut seen = Seen::default();
+        self.leave_out(&mut events, |m| seen.is_new(m));
         Ok((events, more))
     }
 }

@@ -69,7 +69,7 @@ impl Search {
             let step = steps.next().await?;
             session.partial |= step.partial;
             let mut messages: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
-            self.leave_out(&mut messages, &mut seen);
+            self.leave_out(&mut messages, |m| seen.is_new(m));
             for mut message in messages {
                 let counter =
                     if event::is_event(&message) { &mut session.events } else { &mut session.messages };
@@ -82,8 +82,8 @@ impl Search {
                     calls.entry(call_id).or_default().push(message);
                 }
             }
-            let Some((first_us, _)) = step.next else { break };
-            seen.reached(first_us);
+            let Some((last_us, _)) = step.next else { break };
+            seen.reached(last_us);
         }
         for (call_id, mut messages) in calls {
             messages.sort_unstable_by_key(Message::order);

@@ -36,7 +36,7 @@ pub struct Step {
 
 /// A slice, read.
 pub struct ReadSlice {
-    /// Its place in the walk: time of its first message, and its id.
+    /// Its place in the walk: time of its last message, and its id.
     pub place: (i64, i64),
     /// Messages that meet the filter, in order of capture.
     pub messages: Vec<Message>,
@@ -60,6 +60,12 @@ impl<'a> Steps<'a> {
     pub fn new(search: &'a Search, walk: Walk, filter: Filter) -> Self {
         let wanted = Wanted { filter, scope: search.scope.clone() };
         Self { search, walk: Walk { limit: FIRST, ..walk }, wanted: Arc::new(wanted) }
+    }
+
+    /// The first step takes so many slices.
+    pub fn beginning_with(mut self, slices: usize) -> Self {
+        self.walk.limit = u32::try_from(slices).unwrap_or(MOST).min(MOST);
+        self
     }
 
     /// Takes the next slices and moves on.
@@ -124,12 +130,5 @@ impl Wanted {
                 step.slices.push(ReadSlice { place: slice.place(), messages });
             }
         }
-    }
-}
-
-impl StoredSlice {
-    /// Its place in a walk.
-    pub(super) fn place(&self) -> (i64, i64) {
-        (self.first_us, self.id)
     }
 }

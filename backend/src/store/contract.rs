@@ -5,6 +5,7 @@ mod clickhouse;
 mod dictionaries;
 mod events;
 mod gate;
+mod pages;
 mod retention;
 
 use std::io::Write;
@@ -19,7 +20,7 @@ use sqlx::{Connection, PgPool};
 use super::postgres::{PostgresStore, connection};
 use super::slice::Cutter;
 use super::sqlite::SqliteStore;
-use super::{Flush, Key, Store, Walk};
+use super::{Flush, Key, Store, StoredSlice, Walk};
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
 use crate::search::filter::{AddressFilter, Filter, HeaderFilter, Octets, StatusFilter, UserFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
@@ -35,6 +36,10 @@ use dictionaries::{
 use events::{
     a_scope_never_shows_an_event, events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
+};
+
+use pages::{
+    pages_of_any_size_are_what_a_sort_of_everything_gives, pages_stay_as_they_are_while_newer_messages_come,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -196,6 +201,8 @@ contract!(
     a_checkpoint_is_that_of_the_last_flush,
     an_empty_flush_moves_the_checkpoint,
     walks_are_newest_first_and_go_on_where_they_stopped,
+    pages_of_any_size_are_what_a_sort_of_everything_gives,
+    pages_stay_as_they_are_while_newer_messages_come,
     every_filter_finds_its_messages_and_no_others,
     messages_are_listed_in_exact_order_over_slices_and_pages,
     calls_are_listed_once_each_newest_first_over_pages,
@@ -344,25 +351,24 @@ async fn walks_are_newest_first_and_go_on_where_they_stopped(store: &Arc<dyn Sto
     for key in [None, Some(Key::from_user("alice")), Some(Key::call("b@host"))] {
         let all = store.walk(&Walk { key, limit: 100, ..Walk::default() }).await.expect("a walk").slices;
         assert_eq!(all.len(), if key == Some(Key::call("b@host")) { 4 } else { 12 });
-        assert!(all.windows(2).all(|w| (w[0].first_us, w[0].id) > (w[1].first_us, w[1].id)));
+        assert!(all.windows(2).all(|w| w[0].place() > w[1].place()));
         let mut steps = Vec::new();
         let mut after = None;
         loop {
             let step =
                 store.walk(&Walk { key, after, limit: 1, ..Walk::default() }).await.expect("a step").slices;
             let Some(slice) = step.into_iter().next() else { break };
-            after = Some((slice.first_us, slice.id));
+            after = Some(slice.place());
             steps.push(slice);
         }
         assert_eq!(steps, all);
     }
-    let bounded = Walk {
-        first_since_us: Some(START_US + 2),
-        first_until_us: Some(START_US + 4),
-        limit: 9,
-        ..Walk::default()
-    };
-    assert_eq!(store.walk(&bounded).await.expect("a walk").slices.len(), 3);
+    let bounded =
+        Walk { since_us: Some(START_US + 2), until_us: Some(START_US + 4), limit: 9, ..Walk::default() };
+    let found = store.walk(&bounded).await.expect("a walk").slices;
+    let within = |slice: &&StoredSlice| slice.last_us <= START_US + 4;
+    assert_eq!(found.iter().filter(within).count(), 3);
+    assert!(found.iter().all(|slice| slice.last_us >= START_US + 2));
 }
 
 async fn every_filter_finds_its_messages_and_no_others(store: &Arc<dyn Store>) {

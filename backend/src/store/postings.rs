@@ -1,6 +1,6 @@
 //! How slices are found by their keys: postings, in pages, in segments. Shared by the SQL stores.
 //!
-//! A *posting* says that the slice in a row has a key: (key, time of the slice's first message, row). A flush makes one
+//! A *posting* says that the slice in a row has a key: (key, time of the slice's last message, row, span). A flush makes one
 //! *segment* of the postings of its slices ([`segment`]): sorted, and cut into *pages* of about 1 kB. A store keeps each
 //! page as a row (segment, [`Page::first`], [`Page::data`]), found by the segment and the greatest `first` that is not
 //! above a bound; it commits the pages with the slices, and knows which segments are live. `first` is 16 octets whose
@@ -14,20 +14,24 @@
 //! 100,000; what a search wants is compared as text afterwards anyway. Of a time 56 bits are kept: 1,141 years to both
 //! sides of 1970.
 //!
+//! The *span* says how long before the last message of a slice its first may be, so that a walk that goes on at some time passes
+//! over slices that begin later without reading them. 0 is no time, n at most [`MAX_SPAN_US`] / 2^(15 - n). Where a key has few
+//! postings in a flush it is 15 for each of them, which says nothing and takes no room: few are soon read.
+//!
 //! # A page
 //!
 //! | octets | what |
 //! | --- | --- |
 //! | 4 | CRC32C of the 16 octets of `first` and of what follows, little endian |
-//! | 1 | format, 1 |
+//! | 1 | format, 2 |
 //! | 2, 2 | how many keys, how many postings, little endian |
-//! | 5 | widths of the columns, bits |
-//! | 7, 4 | lowest time of a key's oldest posting, lowest row, little endian |
-//! | rest | five columns, one after the other, packed bits, the lowest first |
+//! | 6 | widths of the columns, bits |
+//! | 7, 4, 1 | lowest time of a key's oldest posting, lowest row, lowest span, little endian |
+//! | rest | six columns, one after the other, packed bits, the lowest first |
 //!
 //! The columns: for each key its distance from the key before; how many postings it has, less one; the time of its
 //! oldest posting above the lowest; for each further posting its time after the one before; for each posting its row
-//! above the lowest.
+//! above the lowest; for each posting its span above the lowest.
 
 mod bits;
 mod merge;
@@ -42,31 +46,47 @@ pub use page::{MAX_POSTINGS, Page, PageError};
 pub use tiers::{Segment, due};
 pub use walker::{Next, Source, Walker, Wanted};
 
-use super::Key;
+use super::{Key, MAX_SPAN_US, Slice};
 use page::Builder;
 
 const KEY_BITS: u32 = 40;
 const TIME_BITS: u32 = 56;
-const ROW_BITS: u32 = 32;
+const ROW_BITS: u32 = 28;
+const SPAN_BITS: u32 = 4;
+
+/// The greatest row that a posting can name. Both stores begin another bucket long before.
+const MAX_ROW: u32 = (1 << ROW_BITS) - 1;
+
+/// The greatest span, which says nothing.
+const MAX_SPAN: u8 = (1 << SPAN_BITS) - 1;
+
+/// A key with fewer postings in a flush is told no spans of.
+const FEW: usize = 8;
+
 /// What makes times positive.
 const TIME_BIAS: i64 = 1 << (TIME_BITS - 1);
 
-/// A posting, or a bound among postings: key, time and row in one number, which orders as they do.
+/// A posting, or a bound among postings: key, time, row and span in one number, which orders as they do.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Posting(u128);
 
 impl Posting {
     /// Says that the slice in this row of a bucket has this key.
-    #[must_use]
-    pub fn new(key: Key, first_us: i64, row: u32) -> Self {
-        Self::from_parts(prefix(key), biased(first_us), row)
+    fn new(key: Key, last_us: i64, row: u32, span: u8) -> Self {
+        Self::from_parts(prefix(key), biased(last_us), row, span)
     }
 
-    fn from_parts(prefix: u64, biased_us: u64, row: u32) -> Self {
+    /// What no posting of this key that is not above the time and row is above.
+    fn bound(key: Key, last_us: i64, row: u32) -> Self {
+        Self::new(key, last_us, row, MAX_SPAN)
+    }
+
+    fn from_parts(prefix: u64, biased_us: u64, row: u32, span: u8) -> Self {
         Self(
-            u128::from(prefix) << (TIME_BITS + ROW_BITS)
-                | u128::from(biased_us) << ROW_BITS
-                | u128::from(row),
+            u128::from(prefix) << (TIME_BITS + ROW_BITS + SPAN_BITS)
+                | u128::from(biased_us) << (ROW_BITS + SPAN_BITS)
+                | u128::from(row.min(MAX_ROW)) << SPAN_BITS
+                | u128::from(span),
         )
     }
 
@@ -82,25 +102,35 @@ impl Posting {
         Self(u128::from_be_bytes(octets))
     }
 
-    /// Time of the slice's first message, µs since the epoch.
+    /// Time of the slice's last message, µs since the epoch.
     #[must_use]
-    pub fn first_us(self) -> i64 {
+    pub fn last_us(self) -> i64 {
         self.biased_us().cast_signed() - TIME_BIAS
+    }
+
+    /// The slice's first message is not older than this, µs since the epoch.
+    #[must_use]
+    pub fn earliest_us(self) -> i64 {
+        self.last_us().saturating_sub(longest_us(self.span()))
     }
 
     /// Row of the slice in its bucket.
     #[must_use]
     pub fn row(self) -> u32 {
         // The lowest bits alone are wanted.
-        (self.0 & u128::from(u32::MAX)) as u32
+        (self.0 >> SPAN_BITS) as u32 & MAX_ROW
+    }
+
+    fn span(self) -> u8 {
+        self.0 as u8 & MAX_SPAN
     }
 
     fn prefix(self) -> u64 {
-        (self.0 >> (TIME_BITS + ROW_BITS)) as u64
+        (self.0 >> (TIME_BITS + ROW_BITS + SPAN_BITS)) as u64
     }
 
     fn biased_us(self) -> u64 {
-        (self.0 >> ROW_BITS) as u64 & ((1 << TIME_BITS) - 1)
+        (self.0 >> (ROW_BITS + SPAN_BITS)) as u64 & ((1 << TIME_BITS) - 1)
     }
 
     /// The greatest that is less; itself where there is none.
@@ -118,16 +148,29 @@ fn biased(us: i64) -> u64 {
     (us.clamp(-TIME_BIAS, TIME_BIAS - 1) + TIME_BIAS).cast_unsigned()
 }
 
-/// The segment of a flush: its pages, in order. For each slice its row in its bucket, the time of its first message
-/// (µs since the epoch) and its keys; [`Key::EVERYTHING`] is added to each.
-pub fn segment<'a>(slices: impl IntoIterator<Item = (u32, i64, &'a [Key])>) -> Vec<Page> {
+/// The longest time that a span stands for, µs.
+fn longest_us(span: u8) -> i64 {
+    if span == 0 { 0 } else { MAX_SPAN_US >> MAX_SPAN.saturating_sub(span) }
+}
+
+/// The least span that is not shorter than this time, µs.
+fn span_of(us: i64) -> u8 {
+    (0..MAX_SPAN).find(|span| longest_us(*span) >= us).unwrap_or(MAX_SPAN)
+}
+
+/// The segment of a flush: its pages, in order. For each slice its row in its bucket; [`Key::EVERYTHING`] is added to its keys.
+pub fn segment<'a>(slices: impl IntoIterator<Item = (u32, &'a Slice)>) -> Vec<Page> {
     let mut postings = Vec::new();
-    for (row, first_us, keys) in slices {
-        postings.push(Posting::new(Key::EVERYTHING, first_us, row));
-        postings.extend(keys.iter().map(|key| Posting::new(*key, first_us, row)));
+    for (row, slice) in slices {
+        let span = span_of(slice.last_us.saturating_sub(slice.first_us));
+        let keys = std::iter::once(&Key::EVERYTHING).chain(&slice.keys);
+        postings.extend(keys.map(|key| Posting::new(*key, slice.last_us, row, span)));
     }
     postings.sort_unstable();
     postings.dedup();
+    for of_key in postings.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|of_key| of_key.len() < FEW) {
+        of_key.iter_mut().for_each(|posting| posting.0 |= u128::from(MAX_SPAN));
+    }
     let mut builder = Builder::default();
     let mut pages: Vec<_> = postings.into_iter().filter_map(|posting| builder.push(posting)).collect();
     pages.extend(builder.finish());

@@ -28,8 +28,8 @@ pub use item::Item;
 
 const FORMAT: u8 = 3;
 
-/// The longest time between the first and the last message of a slice, µs. A walk by first message relies on it to
-/// bring messages in exact order, and the newest messages cost reading so much of the traffic.
+/// The longest time between the first and the last message of a slice, µs. A walk that goes on at some time begins with slices
+/// whose last message is so much later.
 pub const MAX_SPAN_US: i64 = 2_000_000;
 
 /// The most payload that one slice holds, octets (but always one message).
@@ -46,6 +46,8 @@ const MAX_CONTENT_BYTES: usize = 32 << 20;
 pub struct Slice {
     /// Time of its first message, µs since the epoch.
     pub first_us: i64,
+    /// Time of its last message, at most [`MAX_SPAN_US`] later.
+    pub last_us: i64,
     /// How many messages it holds.
     pub count: u32,
     /// Its keys, in order, each once.
@@ -68,8 +70,8 @@ pub struct Slice {
 pub struct StoredSlice {
     /// Its row id, unique in the store.
     pub id: i64,
-    /// Time of its first message, µs since the epoch.
-    pub first_us: i64,
+    /// Time of its last message, µs since the epoch.
+    pub last_us: i64,
     /// The dictionary that it needs, if it needs one and the store has it.
     pub dictionary: Option<Arc<Dictionary>>,
     /// The messages.
@@ -129,6 +131,12 @@ struct Entry {
 }
 
 impl StoredSlice {
+    /// Its place in the order of walks.
+    #[must_use]
+    pub fn place(&self) -> (i64, i64) {
+        (self.last_us, self.id)
+    }
+
     /// The dictionary that it cannot be read without.
     #[must_use]
     pub fn dictionary_id(&self) -> Option<DictionaryId> {
@@ -217,8 +225,8 @@ mod tests {
 
     fn cut(cutter: &Cutter, messages: Vec<Message>) -> StoredSlice {
         let mut slices = cutter.cut(messages).expect("slices");
-        let Slice { first_us, blob, dictionary, .. } = slices.pop().expect("a slice");
-        StoredSlice { id: 1, first_us, dictionary, blob }
+        let Slice { last_us, blob, dictionary, .. } = slices.pop().expect("a slice");
+        StoredSlice { id: 1, last_us, dictionary, blob }
     }
 
     fn start() -> Vec<Message> {

@@ -325,7 +325,7 @@ impl Inner {
 impl Part<'_> {
     fn make_pages(&mut self) {
         let rows = (self.bucket.next_row()..).zip(&self.slices);
-        self.pages = postings::segment(rows.map(|(row, slice)| (row, slice.first_us, slice.keys.as_slice())));
+        self.pages = postings::segment(rows.map(|(row, slice)| (row, *slice)));
     }
 }
 

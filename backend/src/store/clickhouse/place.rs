@@ -9,7 +9,7 @@ use crate::store::{Key, Slice};
 /// changes its place.
 pub fn home(slice: &Slice, among: &[&Shard]) -> Option<usize> {
     // What belongs to no call is spread by its time.
-    let by = if slice.home == Key::EVERYTHING { slice.first_us } else { slice.home.hash() }.cast_unsigned();
+    let by = if slice.home == Key::EVERYTHING { slice.last_us } else { slice.home.hash() }.cast_unsigned();
     let weight = |shard: &Shard| xxh3_64_with_seed(shard.name().as_bytes(), by);
     (0..among.len()).max_by_key(|&place| among.get(place).map(|shard| weight(shard)))
 }

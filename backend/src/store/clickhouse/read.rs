@@ -9,11 +9,11 @@ use super::ledger::FlushMark;
 use super::rows::{RowError, Rows};
 use super::shard::Shard;
 use crate::store::dictionary;
-use crate::store::{Dictionary, DictionaryId, Key, StoreError, StoredSlice, Walk, Walked};
+use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
 
 const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
 
-/// Where a slice is in the order of walks: the time of its first message, its id.
+/// Where a slice is in the order of walks: the time of its last message, its id.
 type Place = (i64, i64);
 
 /// Where the next slices are, newest first, each with the shards that have it.
@@ -113,18 +113,21 @@ async fn places(shards: &[Shard], walk: &Walk, partial: &mut bool) -> Result<Nex
 
 fn sql_of(walk: &Walk) -> String {
     let key = walk.key.unwrap_or(Key::EVERYTHING).hash().cast_unsigned();
-    let mut sql = format!("select first_us, id from slice_key where key = {key}");
-    if let Some(since_us) = walk.first_since_us {
-        sql.push_str(&format!(" and first_us >= {since_us}"));
+    let mut sql = format!("select last_us, id from slice_key where key = {key}");
+    if let Some(since_us) = walk.since_us {
+        sql.push_str(&format!(" and last_us >= {since_us}"));
     }
-    let until_us = walk.first_until_us.into_iter().chain(walk.after.map(|(first_us, _)| first_us)).min();
-    if let Some(until_us) = until_us {
+    let latest_us = walk.until_us.map(|until_us| until_us.saturating_add(MAX_SPAN_US));
+    if let Some(latest_us) = latest_us.into_iter().chain(walk.after.map(|(last_us, _)| last_us)).min() {
+        sql.push_str(&format!(" and last_us <= {latest_us}"));
+    }
+    if let Some(until_us) = walk.until_us {
         sql.push_str(&format!(" and first_us <= {until_us}"));
     }
-    if let Some((first_us, id)) = walk.after {
-        sql.push_str(&format!(" and (first_us < {first_us} or id < {id})"));
+    if let Some((last_us, id)) = walk.after {
+        sql.push_str(&format!(" and (last_us < {last_us} or id < {id})"));
     }
-    sql.push_str(&format!(" order by first_us desc, id desc limit {} format RowBinary", walk.limit));
+    sql.push_str(&format!(" order by last_us desc, id desc limit {} format RowBinary", walk.limit));
     sql
 }
 
@@ -143,19 +146,19 @@ async fn fetch(
     }
     let asked = wanted.into_iter().filter_map(|(shard, ids)| {
         let ids = ids.join(",");
-        let sql = format!("select id, first_us, flush, blob from slice where id in ({ids}) format RowBinary");
+        let sql = format!("select id, last_us, flush, blob from slice where id in ({ids}) format RowBinary");
         Some((shards.get(shard)?, sql))
     });
     let mut slices = Vec::with_capacity(next.places.len());
     for mut rows in ask_all(asked, partial).await?.into_iter().flatten() {
         while !rows.is_empty() {
-            let (id, first_us, mark, blob) = (rows.i64()?, rows.i64()?, rows.u64()?, rows.octets()?);
-            if next.places.contains_key(&(first_us, id)) && !void.contains(&mark) {
-                slices.push(StoredSlice { id, first_us, dictionary: None, blob: blob.into() });
+            let (id, last_us, mark, blob) = (rows.i64()?, rows.i64()?, rows.u64()?, rows.octets()?);
+            if next.places.contains_key(&(last_us, id)) && !void.contains(&mark) {
+                slices.push(StoredSlice { id, last_us, dictionary: None, blob: blob.into() });
             }
         }
     }
-    slices.sort_unstable_by(|a, b| (b.first_us, b.id, &b.blob).cmp(&(a.first_us, a.id, &a.blob)));
+    slices.sort_unstable_by(|a, b| (b.place(), &b.blob).cmp(&(a.place(), &a.blob)));
     slices.dedup();
     Ok(slices)
 }

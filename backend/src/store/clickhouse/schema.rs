@@ -4,7 +4,7 @@ use super::StoreError;
 use super::http::{Failure, Server};
 use super::rows::Rows;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// Ids of a day's slices: an id begins with the second of arrival.
 pub const IDS_OF_A_DAY: i64 = 86_400 << ID_BITS_IN_A_SECOND;
@@ -138,14 +138,14 @@ fn tables(abilities: Abilities, layout: &Layout) -> Vec<String> {
         ),
         format!(
             "create table if not exists slice (
-                id Int64{number}, first_us Int64{time}, flush UInt64{repeated}, rule {text}, blob String{plain}
+                id Int64{number}, last_us Int64{time}, flush UInt64{repeated}, rule {text}, blob String{plain}
              ) engine = {} {partition} order by id{moves} settings index_granularity = 256{settings}",
             engine("MergeTree", "slice")
         ),
         format!(
             "create table if not exists slice_key (
-                key UInt64{number}, first_us Int64{time}, id Int64{number}, rule {text}
-             ) engine = {} {partition} primary key (key, first_us) order by (key, first_us, id){moves}
+                key UInt64{number}, last_us Int64{time}, id Int64{number}, first_us Int64{time}, rule {text}
+             ) engine = {} {partition} primary key (key, last_us) order by (key, last_us, id){moves}
              settings index_granularity = 2048{settings}",
             engine("ReplacingMergeTree", "slice_key")
         ),

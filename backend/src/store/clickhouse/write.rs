@@ -18,8 +18,8 @@ use crate::store::{DictionaryId, Flush, Key, Slice, StoreError};
 /// So many bits of an id tell the slices of a flush apart.
 const ROW_BITS: u32 = 20;
 
-const INSERT_KEYS: &str = "insert into slice_key (key, first_us, id, rule) format RowBinary";
-const INSERT_SLICES: &str = "insert into slice (id, first_us, flush, rule, blob) format RowBinary";
+const INSERT_KEYS: &str = "insert into slice_key (key, last_us, id, first_us, rule) format RowBinary";
+const INSERT_SLICES: &str = "insert into slice (id, last_us, flush, rule, blob) format RowBinary";
 const INSERT_VOID: &str = "insert into void_flush (flush) format RowBinary";
 
 const INSERT_DICTIONARY: &str = "insert into dictionary (id, made_at_us, octets) format RowBinary";
@@ -174,12 +174,13 @@ async fn insert(
         let id = first_id.saturating_add(i64::try_from(index).unwrap_or(i64::MAX));
         for key in [Key::EVERYTHING].iter().chain(&slice.keys) {
             keys.put_u64_le(key.hash().cast_unsigned());
-            keys.put_i64_le(slice.first_us);
+            keys.put_i64_le(slice.last_us);
             keys.put_i64_le(id);
+            keys.put_i64_le(slice.first_us);
             put_octets(&mut keys, slice.rule.as_bytes());
         }
         rows.put_i64_le(id);
-        rows.put_i64_le(slice.first_us);
+        rows.put_i64_le(slice.last_us);
         rows.put_u64_le(mark);
         put_octets(&mut rows, slice.rule.as_bytes());
         put_octets(&mut rows, &slice.blob);
@@ -203,7 +204,7 @@ fn digest(flush: &Flush) -> u64 {
     digest.update(&flush.end.segment.to_le_bytes());
     digest.update(&flush.end.offset.to_le_bytes());
     for slice in &flush.slices {
-        digest.update(&slice.first_us.to_le_bytes());
+        digest.update(&slice.last_us.to_le_bytes());
         digest.update(&slice.blob);
     }
     digest.digest()

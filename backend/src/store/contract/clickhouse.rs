@@ -35,7 +35,7 @@ async fn stored(store: &ClickhouseStore) -> (usize, bool) {
         partial |= step.partial;
         count += step.slices.iter().map(|slice| slice.messages().expect("readable").len()).sum::<usize>();
         match step.slices.last() {
-            Some(last) if step.slices.len() == 5 => walk.after = Some((last.first_us, last.id)),
+            Some(last) if step.slices.len() == 5 => walk.after = Some(last.place()),
             _ => return (count, partial),
         }
     }

@@ -12,11 +12,11 @@ const LOCK: i64 = 0x7369_706c_656e_7301;
 const PATIENCE_MS: u32 = 20_000;
 
 /// The schema of this version.
-pub const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 3;
 
-/// What leads from the schema before to this one, in order. The first makes an empty database one of schema 2; schema 1 was never
-/// released, and is refused.
-const MIGRATIONS: [(i64, &str); 1] = [(2, include_str!("schema/2.sql"))];
+/// What leads from the schema before to this one, in order. The first makes an empty database one of schema 3; those before were
+/// never released, and are refused.
+const MIGRATIONS: [(i64, &str); 1] = [(3, include_str!("schema/3.sql"))];
 
 /// Makes the tables, or brings them to this version.
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
@@ -34,7 +34,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         return transaction.roll_back().await;
     }
     let first = MIGRATIONS.iter().position(|(to, _)| *to > found);
-    let Some(first) = first.filter(|_| found == 0 || found + 1 >= MIGRATIONS[0].0 && found > 1) else {
+    let Some(first) = first.filter(|_| found == 0 || found >= MIGRATIONS[0].0) else {
         return Err(StoreError::Schema { place: "the database".into(), expected: SCHEMA, found });
     };
     for (_, statements) in MIGRATIONS.iter().skip(first) {

@@ -13,7 +13,7 @@ use super::bucket::Bucket;
 use super::connection::Lease;
 use super::copy::Found;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
-use crate::store::{StoreError, StoredSlice, Walk, Walked};
+use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
 
 /// Partitions that one transaction reads at most. Each takes two places in the server's table of locks, which everybody
 /// shares and which has some 6,400 by default; a lookup without a time range may have to read one for each hour that is kept.
@@ -90,13 +90,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the next slices of a walk are (id and time of the first message), and whether there may be more, because
+/// Where the next slices of a walk are (id and time of the last message), and whether there may be more, because
 /// postings are damaged. `None` where segments were changed meanwhile.
 async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64, i64)>, bool)>, StoreError> {
     let (after_us, _) = walk.after.unwrap_or((i64::MAX, i64::MAX));
-    let until_us = walk.first_until_us.unwrap_or(i64::MAX).min(after_us);
+    let until_us =
+        walk.until_us.map_or(i64::MAX, |until_us| until_us.saturating_add(MAX_SPAN_US)).min(after_us);
     // The least number has no literal.
-    let since_us = walk.first_since_us.unwrap_or(i64::MIN).max(-i64::MAX);
+    let since_us = walk.since_us.unwrap_or(i64::MIN).max(-i64::MAX);
     let found = reader
         .query(&format!(
             "select id, oldest_us, newest_us from segment where newest_us >= {since_us} and oldest_us <= {until_us}"
@@ -111,7 +112,7 @@ async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64
     let (mut places, mut damaged) = (Vec::new(), false);
     while places.len() < walk.limit as usize {
         match walker.step() {
-            Next::Slice { id, first_us, .. } => places.push((id, first_us)),
+            Next::Slice { id, last_us, .. } => places.push((id, last_us)),
             Next::Pages => {
                 let mut by_bucket: BTreeMap<Bucket, Vec<Wanted<i64>>> = BTreeMap::new();
                 for wanted in walker.wanted() {
@@ -209,8 +210,8 @@ async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<Stor
         blobs.extend(found.read(|row| Some((row.bigint()?, row.bytea()?.to_vec())))?);
         queries = rest;
     }
-    let slices = places.iter().filter_map(|(id, first_us)| {
-        Some(StoredSlice { id: *id, first_us: *first_us, dictionary: None, blob: blobs.remove(id)? })
+    let slices = places.iter().filter_map(|(id, last_us)| {
+        Some(StoredSlice { id: *id, last_us: *last_us, dictionary: None, blob: blobs.remove(id)? })
     });
     Ok(slices.collect())
 }

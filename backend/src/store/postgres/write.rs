@@ -72,20 +72,18 @@ pub async fn write(
 async fn write_part(connection: &mut PgConnection, part: &Part<'_>) -> Result<(), StoreError> {
     let bucket = Bucket::of(part.ids.start);
     let (Some(oldest_us), Some(newest_us)) =
-        (part.slices.iter().map(|s| s.first_us).min(), part.slices.iter().map(|s| s.first_us).max())
+        (part.slices.iter().map(|s| s.last_us).min(), part.slices.iter().map(|s| s.last_us).max())
     else {
         return Ok(());
     };
     let mut rows = Rows::new();
     for (id, slice) in part.ids.clone().zip(&part.slices) {
-        rows.row(3).bigint(id).bigint(slice.first_us).bytea(&slice.blob);
+        rows.row(2).bigint(id).bytea(&slice.blob);
     }
-    rows.send(connection, &format!("{} (id, first_us, blob)", bucket.partition("slice"))).await?;
+    rows.send(connection, &format!("{} (id, blob)", bucket.partition("slice"))).await?;
 
     let row = |id: i64| u32::try_from(id & ((1 << ROW_BITS) - 1)).unwrap_or(u32::MAX);
-    let pages = postings::segment(
-        part.ids.clone().zip(&part.slices).map(|(id, s)| (row(id), s.first_us, s.keys.as_slice())),
-    );
+    let pages = postings::segment(part.ids.clone().zip(&part.slices).map(|(id, slice)| (row(id), *slice)));
     let segment = new_segment(connection, bucket, 0, oldest_us, newest_us).await?;
     write_pages(connection, bucket, segment, &pages).await
 }

@@ -1,7 +1,7 @@
 //! One page of postings.
 
 use super::bits::{octets, pack, unpack, width};
-use super::{KEY_BITS, Posting, ROW_BITS, TIME_BIAS, TIME_BITS};
+use super::{KEY_BITS, MAX_ROW, MAX_SPAN, Posting, ROW_BITS, SPAN_BITS, TIME_BIAS, TIME_BITS};
 
 /// The most postings that a page holds; reading one allocates no more than for these.
 pub const MAX_POSTINGS: usize = 1024;
@@ -9,9 +9,9 @@ pub const MAX_POSTINGS: usize = 1024;
 /// What a page should come to, octets.
 const TARGET: usize = 1024;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const CRC: usize = 4;
-const HEADER: usize = CRC + 1 + 2 + 2 + 5 + 7 + 4;
+const HEADER: usize = CRC + 1 + 2 + 2 + 6 + 7 + 4 + 1;
 
 /// A page as a store keeps it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,7 +29,7 @@ pub enum PageError {
     #[error("checksum of a posting page is wrong")]
     Checksum,
     /// It was written by another version.
-    #[error("expected posting page format 1, found {0}")]
+    #[error("expected posting page format 2, found {0}")]
     Format(u8),
     /// Its numbers contradict each other.
     #[error("posting page is malformed")]
@@ -44,6 +44,7 @@ struct Widths {
     oldest: u8,
     after: u8,
     row: u8,
+    span: u8,
 }
 
 impl Widths {
@@ -55,6 +56,7 @@ impl Widths {
             + octets(self.oldest, keys)
             + octets(self.after, postings.saturating_sub(keys))
             + octets(self.row, postings)
+            + octets(self.span, postings)
     }
 }
 
@@ -70,6 +72,7 @@ struct Extent {
     oldest: Range,
     after: u64,
     row: Range,
+    span: Range,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,8 +98,9 @@ impl Extent {
     /// With one posting more, which comes after `last`.
     fn with(self, last: Option<Posting>, posting: Posting) -> Self {
         let row = self.row.with(u64::from(posting.row()), last.is_none());
+        let span = self.span.with(u64::from(posting.span()), last.is_none());
         let same_key = last.filter(|last| last.prefix() == posting.prefix());
-        let grown = Self { postings: self.postings + 1, row, ..self };
+        let grown = Self { postings: self.postings + 1, row, span, ..self };
         if let Some(last) = same_key {
             let of_key = self.of_key + 1;
             return Self {
@@ -124,6 +128,7 @@ impl Extent {
             oldest: self.oldest.width(),
             after: width(self.after),
             row: self.row.width(),
+            span: self.span.width(),
         }
     }
 
@@ -169,9 +174,10 @@ fn encode(first: Posting, postings: &[Posting], extent: Extent) -> Vec<u8> {
     // Both at most MAX_POSTINGS.
     data.extend_from_slice(&(extent.keys as u16).to_le_bytes());
     data.extend_from_slice(&(extent.postings as u16).to_le_bytes());
-    data.extend_from_slice(&[widths.key, widths.count, widths.oldest, widths.after, widths.row]);
+    data.extend_from_slice(&[widths.key, widths.count, widths.oldest, widths.after, widths.row, widths.span]);
     data.extend_from_slice(&extent.oldest.low.to_le_bytes()[..7]);
     data.extend_from_slice(&(extent.row.low as u32).to_le_bytes());
+    data.push(extent.span.low as u8);
     let groups = || postings.chunk_by(|a, b| a.prefix() == b.prefix());
     let oldest = || groups().filter_map(<[Posting]>::first);
     let before = std::iter::once(first.prefix()).chain(oldest().map(|p| p.prefix()));
@@ -181,6 +187,7 @@ fn encode(first: Posting, postings: &[Posting], extent: Extent) -> Vec<u8> {
     let after = groups().flat_map(|group| group.windows(2)).map(|w| w[1].biased_us() - w[0].biased_us());
     pack(after, widths.after, &mut data);
     pack(postings.iter().map(|p| u64::from(p.row()) - extent.row.low), widths.row, &mut data);
+    pack(postings.iter().map(|p| u64::from(p.span()) - extent.span.low), widths.span, &mut data);
     let crc = checksum(first, &data);
     data[..CRC].copy_from_slice(&crc.to_le_bytes());
     data
@@ -212,15 +219,17 @@ pub fn decode(first: Posting, data: &[u8]) -> Result<Vec<Posting>, PageError> {
     }
     let keys = usize::from(u16::from_le_bytes(take(&mut rest)?));
     let count = usize::from(u16::from_le_bytes(take(&mut rest)?));
-    let [key, of_key, oldest, after, row] = take(&mut rest)?;
-    let widths = Widths { key, count: of_key, oldest, after, row };
+    let [key, of_key, oldest, after, row, span] = take(&mut rest)?;
+    let widths = Widths { key, count: of_key, oldest, after, row, span };
     let [a, b, c, d, e, f, g] = take(&mut rest)?;
     let lowest_us = u64::from_le_bytes([a, b, c, d, e, f, g, 0]);
     let lowest_row = u32::from_le_bytes(take(&mut rest)?);
+    let [lowest_span] = take(&mut rest)?;
     let narrow = u32::from(key) <= KEY_BITS
         && u32::from(of_key) <= ROW_BITS
         && u32::from(oldest.max(after)) <= TIME_BITS
-        && u32::from(row) <= ROW_BITS;
+        && u32::from(row) <= ROW_BITS
+        && u32::from(span) <= SPAN_BITS;
     if !narrow || count > MAX_POSTINGS || keys == 0 || keys > count || widths.size(keys, count) != data.len()
     {
         return Err(PageError::Malformed);
@@ -232,6 +241,7 @@ pub fn decode(first: Posting, data: &[u8]) -> Result<Vec<Posting>, PageError> {
     };
     let (steps, counts, oldest) = (column(key, keys), column(of_key, keys), column(oldest, keys));
     let (mut after, mut rows) = (column(after, count - keys), column(row, count));
+    let mut spans = column(span, count);
     let mut postings = Vec::with_capacity(count);
     let mut prefix = first.prefix();
     for ((step, further), oldest) in steps.zip(counts).zip(oldest) {
@@ -241,12 +251,17 @@ pub fn decode(first: Posting, data: &[u8]) -> Result<Vec<Posting>, PageError> {
             if n > 0 {
                 us += after.next().ok_or(PageError::Malformed)?;
             }
-            let row = rows.next().ok_or(PageError::Malformed)?;
-            let row = u32::try_from(u64::from(lowest_row) + row).map_err(|_| PageError::Malformed)?;
-            if prefix >> KEY_BITS != 0 || us >= TIME_BIAS.cast_unsigned() << 1 {
+            let row = u64::from(lowest_row) + rows.next().ok_or(PageError::Malformed)?;
+            let span = u64::from(lowest_span) + spans.next().ok_or(PageError::Malformed)?;
+            let is_one = prefix >> KEY_BITS == 0
+                && us < TIME_BIAS.cast_unsigned() << 1
+                && row <= u64::from(MAX_ROW)
+                && span <= u64::from(MAX_SPAN);
+            if !is_one {
                 return Err(PageError::Malformed);
             }
-            postings.push(Posting::from_parts(prefix, us, row));
+            // Both as narrow as was just seen.
+            postings.push(Posting::from_parts(prefix, us, row as u32, span as u8));
         }
     }
     let whole = postings.len() == count && postings.first() == Some(&first);

@@ -4,24 +4,31 @@ use proptest::prelude::*;
 
 use super::page::decode;
 use super::*;
-use crate::store::Walk;
+use crate::store::{Class, Walk};
 
 /// 2026-01-01T00:00:00Z.
 const START_US: i64 = 1_767_225_600_000_000;
-
-/// What a bucket would keep.
-#[derive(Clone, Debug)]
-struct Row {
-    first_us: i64,
-    keys: Vec<Key>,
-}
 
 fn key(n: u64) -> Key {
     Key::from_user(&n.to_string())
 }
 
-fn make(rows: &[(u32, &Row)]) -> Vec<Page> {
-    segment(rows.iter().map(|(row, r)| (*row, r.first_us, r.keys.as_slice())))
+fn slice(first_us: i64, last_us: i64, keys: Vec<Key>) -> Slice {
+    Slice {
+        first_us,
+        last_us,
+        count: 1,
+        keys,
+        home: Key::EVERYTHING,
+        class: Class::Call,
+        rule: "default".into(),
+        dictionary: None,
+        blob: Vec::new(),
+    }
+}
+
+fn make(rows: &[(u32, &Slice)]) -> Vec<Page> {
+    segment(rows.iter().copied())
 }
 
 fn read(pages: &[Page]) -> Vec<Posting> {
@@ -41,14 +48,14 @@ fn walk(segments: &[(u32, Vec<Page>)], walk: &Walk) -> (Vec<(i64, i64)>, usize) 
         walker.add(Source {
             segment: place,
             base: i64::from(*bucket) << 32,
-            oldest_us: rows.iter().map(|p| p.first_us()).min().unwrap_or(i64::MIN),
-            newest_us: rows.iter().map(|p| p.first_us()).max().unwrap_or(i64::MAX),
+            oldest_us: rows.iter().map(|p| p.last_us()).min().unwrap_or(i64::MIN),
+            newest_us: rows.iter().map(|p| p.last_us()).max().unwrap_or(i64::MAX),
         });
     }
     let (mut found, mut fetched) = (Vec::new(), 0);
     while found.len() < walk.limit as usize {
         match walker.step() {
-            Next::Slice { first_us, id, .. } => found.push((first_us, id)),
+            Next::Slice { last_us, id, .. } => found.push((last_us, id)),
             Next::End => break,
             Next::Pages => {
                 let wanted = walker.wanted();
@@ -90,15 +97,17 @@ fn time() -> impl Strategy<Value = i64> {
 }
 
 /// Rows with a few hot keys and many rare ones.
-fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+fn rows(most: usize) -> impl Strategy<Value = Vec<Slice>> {
     let keys = prop::collection::vec(prop_oneof![0..4_u64, 0..100_000_u64], 0..8);
-    let row = (time(), keys)
-        .prop_map(|(first_us, keys)| Row { first_us, keys: keys.into_iter().map(key).collect() });
+    let span_us = prop_oneof![Just(0), 0..1_000_i64, 0..=MAX_SPAN_US];
+    let row = (time(), span_us, keys).prop_map(|(last_us, span_us, keys)| {
+        slice(last_us.saturating_sub(span_us), last_us, keys.into_iter().map(key).collect())
+    });
     prop::collection::vec(row, 0..most)
 }
 
 /// A bucket of several flushes.
-fn flushes(rows: &[Row], of: usize) -> Vec<Vec<Page>> {
+fn flushes(rows: &[Slice], of: usize) -> Vec<Vec<Page>> {
     let numbered: Vec<_> = (1..).zip(rows).collect();
     numbered.chunks(of.max(1)).map(make).collect()
 }
@@ -112,9 +121,19 @@ proptest! {
         let pages = make(&numbered);
         let expected: BTreeSet<_> = numbered
             .iter()
-            .flat_map(|(row, r)| r.keys.iter().chain([&Key::EVERYTHING]).map(|k| Posting::new(*k, r.first_us, *row)))
+            .flat_map(|(row, r)| r.keys.iter().chain([&Key::EVERYTHING]).map(|k| Posting::bound(*k, r.last_us, *row)))
             .collect();
-        prop_assert_eq!(read(&pages), expected.into_iter().collect::<Vec<_>>());
+        let told = read(&pages);
+        prop_assert_eq!(told.iter().map(|p| p.0 | 15).collect::<Vec<_>>(), expected.iter().map(|p| p.0).collect::<Vec<_>>());
+        for of_key in told.chunk_by(|a, b| a.prefix() == b.prefix()) {
+            for posting in of_key {
+                let r = &rows[posting.row() as usize];
+                let (early, span_us) = (r.first_us - posting.earliest_us(), r.last_us - r.first_us);
+                prop_assert!(early >= 0, "{early} {span_us}");
+                let tight = if of_key.len() < FEW { MAX_SPAN_US } else { span_us.max(122) };
+                prop_assert!(early <= tight, "{early} {span_us}");
+            }
+        }
         for page in &pages {
             prop_assert!(page.data.len() <= 1024);
             prop_assert_eq!(Posting::from_octets(page.first.to_octets()), page.first);
@@ -123,9 +142,16 @@ proptest! {
     }
 
     #[test]
-    fn segments_merged_are_as_if_made_at_once(rows in rows(900), of in 1..300_usize) {
+    fn segments_merged_hold_the_same_and_keep_their_spans(rows in rows(900), of in 1..300_usize) {
         let numbered: Vec<_> = (1..).zip(&rows).collect();
-        prop_assert_eq!(merged(&flushes(&rows, of)), make(&numbered));
+        let flushes = flushes(&rows, of);
+        let mut expected: Vec<_> = flushes.iter().flat_map(|pages| read(pages)).collect();
+        expected.sort_unstable();
+        let merged = merged(&flushes);
+        prop_assert_eq!(read(&merged), expected);
+        if flushes.len() == 1 {
+            prop_assert_eq!(merged, make(&numbered));
+        }
     }
 
     #[test]
@@ -137,7 +163,7 @@ proptest! {
         bounds in (prop::option::of(time()), prop::option::of(time())),
         limit in 1..400_u32,
     ) {
-        let mut by_bucket: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
+        let mut by_bucket: BTreeMap<u32, Vec<Slice>> = BTreeMap::new();
         for (n, row) in (0..).zip(&rows) {
             by_bucket.entry(n % buckets).or_default().push(row.clone());
         }
@@ -146,17 +172,17 @@ proptest! {
             .flat_map(|(bucket, rows)| flushes(rows, of).into_iter().map(|pages| (*bucket, pages)))
             .collect();
         let key = (wanted != 4).then(|| key(wanted));
-        let mut expected: Vec<(i64, i64)> = by_bucket
+        let mut expected: Vec<(i64, i64, bool)> = by_bucket
             .iter()
             .flat_map(|(bucket, rows)| (1..).zip(rows).map(move |(row, r)| (i64::from(*bucket) << 32 | row, r)))
             .filter(|(_, r)| key.is_none_or(|key| r.keys.contains(&key)))
-            .filter(|(_, r)| bounds.0.is_none_or(|t| r.first_us >= t) && bounds.1.is_none_or(|t| r.first_us <= t))
-            .map(|(id, r)| (r.first_us, id))
+            .filter(|(_, r)| bounds.0.is_none_or(|t| r.last_us >= t))
+            .map(|(id, r)| (r.last_us, id, bounds.1.is_none_or(|t| r.first_us <= t)))
             .collect();
         expected.sort_unstable_by(|a, b| b.cmp(a));
         // In steps, each from where the one before stopped.
         let mut found = Vec::new();
-        let mut step = Walk { key, first_since_us: bounds.0, first_until_us: bounds.1, after: None, limit };
+        let mut step = Walk { key, since_us: bounds.0, until_us: bounds.1, after: None, limit };
         loop {
             let (slices, _) = walk(&segments, &step);
             step.after = slices.last().copied().or(step.after);
@@ -166,7 +192,14 @@ proptest! {
                 break;
             }
         }
-        prop_assert_eq!(found, expected);
+        // All that is wanted, and of the rest at most what ends soon after the window.
+        let (mut found, soon) = (found.into_iter().peekable(), bounds.1.unwrap_or(i64::MAX).saturating_add(MAX_SPAN_US));
+        for (last_us, id, is_wanted) in expected {
+            let is_found = found.next_if_eq(&(last_us, id)).is_some();
+            prop_assert!(is_found || !is_wanted, "left out");
+            prop_assert!(is_wanted || !is_found || last_us <= soon, "brought in vain");
+        }
+        prop_assert_eq!(found.next(), None);
     }
 
     #[test]
@@ -187,11 +220,11 @@ proptest! {
         first in any::<u128>(), mut data in prop::collection::vec(any::<u8>(), 0..200), counts in any::<(u16, u16)>(),
     ) {
         let first = Posting(first);
-        if data.len() > 14 {
-            data[4] = 1;
+        if data.len() > 15 {
+            data[4] = 2;
             data[5..7].copy_from_slice(&(counts.0 % 40).to_le_bytes());
             data[7..9].copy_from_slice(&(counts.1 % 60).to_le_bytes());
-            for width in &mut data[9..14] {
+            for width in &mut data[9..15] {
                 *width %= 9;
             }
         }
@@ -208,22 +241,26 @@ proptest! {
 #[test]
 fn octets_order_as_postings_do() {
     let postings = [
-        Posting::new(Key::EVERYTHING, i64::MIN, 0),
-        Posting::new(Key::EVERYTHING, -1, u32::MAX),
-        Posting::new(Key::EVERYTHING, 0, 0),
-        Posting::new(Key::EVERYTHING, START_US, 7),
-        Posting::new(Key::EVERYTHING, START_US, u32::MAX),
-        Posting::new(Key::EVERYTHING, i64::MAX, 1),
+        Posting::new(Key::EVERYTHING, i64::MIN, 0, 9),
+        Posting::new(Key::EVERYTHING, -1, MAX_ROW, 9),
+        Posting::new(Key::EVERYTHING, 0, 0, 0),
+        Posting::new(Key::EVERYTHING, START_US, 7, 3),
+        Posting::new(Key::EVERYTHING, START_US, MAX_ROW, 0),
+        Posting::new(Key::EVERYTHING, i64::MAX, 1, 0),
     ];
     assert!(postings.windows(2).all(|w| w[0] < w[1] && w[0].to_octets() < w[1].to_octets()));
-    assert_eq!((postings[3].first_us(), postings[3].row()), (START_US, 7));
-    assert_eq!(postings[1].first_us(), -1);
+    assert_eq!((postings[3].last_us(), postings[3].row(), postings[3].span()), (START_US, 7, 3));
+    assert_eq!(postings[1].last_us(), -1);
 }
 
 /// An hour of traffic: 400 slices a second, one host in all of them, and each with a user of its own.
-fn an_hour_of_a_hot_key() -> Vec<Row> {
-    let row =
-        |n: u64| Row { first_us: START_US + n.cast_signed() * 2_500, keys: vec![key(1), key(1_000_000 + n)] };
+fn an_hour_of_a_hot_key() -> Vec<Slice> {
+    let row = |n: u64| {
+        let last_us = START_US + n.cast_signed() * 2_500;
+        // A third of one message, a third short, a third long.
+        let span_us = (n % 3 * 30_000).cast_signed();
+        slice(last_us - span_us, last_us, vec![key(1), key(1_000_000 + n)])
+    };
     (0..100_000).map(row).collect()
 }
 
@@ -235,12 +272,22 @@ fn a_walk_on_a_hot_key_reads_only_the_pages_it_needs() {
     assert!(pages.len() > 500);
     let segments = [(0, pages)];
     for key in [None, Some(key(1))] {
-        let middle =
-            Walk { key, first_until_us: Some(START_US + 125_000_000), limit: 200, ..Walk::default() };
+        let until_us = START_US + 125_000_000;
+        let middle = Walk { key, until_us: Some(until_us), limit: 200, ..Walk::default() };
         let (found, fetched) = walk(&segments, &middle);
-        assert_eq!(found.first(), Some(&(START_US + 125_000_000, 50_001)));
+        assert!(found.contains(&(until_us, 50_001)));
         assert_eq!(found.len(), 200);
-        assert!(fetched <= 3, "{fetched} pages");
+        assert!(fetched <= 5, "{fetched} pages");
+        // Of the 800 slices that end within two seconds after it, those of one message are passed over, and of the others
+        // those that begin after it.
+        let in_vain =
+            |(_, row): &&(i64, i64)| rows[usize::try_from(row - 1).expect("small")].first_us > until_us;
+        assert!(found.iter().filter(in_vain).count() <= 2);
+        let is_across = |slice: &&Slice| slice.first_us <= until_us && slice.last_us > until_us;
+        assert!(
+            found.iter().filter(|(last_us, _)| *last_us > until_us).count()
+                >= rows.iter().filter(is_across).count()
+        );
     }
     let rare = Walk { key: Some(key(1_000_777)), limit: 200, ..Walk::default() };
     assert_eq!(walk(&segments, &rare), (vec![(START_US + 777 * 2_500, 778)], 1));
@@ -255,7 +302,7 @@ fn buckets_that_are_older_than_what_is_found_are_not_read() {
     let (found, fetched) = walk(&segments, &newest);
     assert_eq!(found.len(), 100);
     assert!(fetched <= 10, "{fetched} pages of {} segments", segments.len());
-    let outside = Walk { first_since_us: Some(START_US + 1_000_000_000), ..newest };
+    let outside = Walk { since_us: Some(START_US + 1_000_000_000), ..newest };
     assert_eq!(walk(&segments, &outside), (Vec::new(), 0));
 }
 

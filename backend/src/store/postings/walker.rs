@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use super::page::decode;
 use super::{PageError, Posting};
-use crate::store::{Key, Walk};
+use crate::store::{Key, MAX_SPAN_US, Walk};
 
 /// How many pages are asked for at once to begin with; with each further round twice as many.
 const AT_ONCE: usize = 8;
@@ -16,9 +16,9 @@ pub struct Source<S> {
     pub segment: S,
     /// What its rows are counted from in the ids of slices: the number of its bucket, in the high bits.
     pub base: i64,
-    /// No slice in it is older, µs since the epoch; `i64::MIN` where nothing is known.
+    /// No slice in it ends earlier, µs since the epoch; `i64::MIN` where nothing is known.
     pub oldest_us: i64,
-    /// No slice in it is younger, µs since the epoch; `i64::MAX` where nothing is known.
+    /// No slice in it ends later, µs since the epoch; `i64::MAX` where nothing is known.
     pub newest_us: i64,
 }
 
@@ -40,8 +40,8 @@ pub enum Next<S> {
     Slice {
         /// The segment that it was found in.
         segment: S,
-        /// Time of its first message, µs since the epoch.
-        first_us: i64,
+        /// Time of its last message, µs since the epoch.
+        last_us: i64,
         /// Its id.
         id: i64,
     },
@@ -51,7 +51,7 @@ pub enum Next<S> {
     End,
 }
 
-/// Walks the slices of a key in the order of [`Walk`]: `(first_us, id)`, descending. The limit is the caller's.
+/// Walks the slices of a key in the order of [`Walk`]: `(last_us, id)`, descending. The limit is the caller's.
 #[derive(Debug)]
 pub struct Walker<S> {
     key: Key,
@@ -78,7 +78,7 @@ struct Open<S> {
 /// The place of the next posting of a source, or a bound on it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Head {
-    first_us: i64,
+    last_us: i64,
     id: i64,
     is_bound: bool,
     source: usize,
@@ -90,8 +90,8 @@ impl<S: Copy> Walker<S> {
     pub fn new(walk: &Walk) -> Self {
         Self {
             key: walk.key.unwrap_or(Key::EVERYTHING),
-            since_us: walk.first_since_us.unwrap_or(i64::MIN),
-            until_us: walk.first_until_us.unwrap_or(i64::MAX),
+            since_us: walk.since_us.unwrap_or(i64::MIN),
+            until_us: walk.until_us.unwrap_or(i64::MAX),
             after: walk.after.unwrap_or((i64::MAX, i64::MAX)),
             sources: Vec::new(),
             heads: BinaryHeap::new(),
@@ -108,12 +108,12 @@ impl<S: Copy> Walker<S> {
             Some(row) if row > 0 => (after_us, u32::try_from(row - 1).unwrap_or(u32::MAX)),
             _ => (after_us.saturating_sub(1), u32::MAX),
         };
-        let newest_us = source.newest_us.min(self.until_us);
+        let newest_us = source.newest_us.min(self.until_us.saturating_add(MAX_SPAN_US));
         let (until_us, row) = if until_us <= newest_us { (until_us, row) } else { (newest_us, u32::MAX) };
         if until_us < self.since_us.max(source.oldest_us) {
             return;
         }
-        let further = Some(Posting::new(self.key, until_us, row));
+        let further = Some(Posting::bound(self.key, until_us, row));
         self.sources.push(Open { source, postings: Vec::new(), further });
         self.rank(self.sources.len() - 1);
     }
@@ -131,7 +131,7 @@ impl<S: Copy> Walker<S> {
         open.postings.pop();
         let segment = open.source.segment;
         self.rank(head.source);
-        Next::Slice { segment, first_us: head.first_us, id: head.id }
+        Next::Slice { segment, last_us: head.last_us, id: head.id }
     }
 
     /// The pages that are needed for the next step, at least one where [`Next::Pages`] was told. Each must be fed.
@@ -160,8 +160,10 @@ impl<S: Copy> Walker<S> {
         let Some(at) = open.further.take() else { return Ok(()) };
         let Some((first, data)) = page else { return Ok(()) };
         let mut postings = decode(first, data)?;
-        let oldest = Posting::new(self.key, self.since_us, 0);
-        postings.retain(|posting| (oldest..=at).contains(posting));
+        let oldest = Posting::new(self.key, self.since_us, 0, 0);
+        let wanted =
+            |posting: &Posting| (oldest..=at).contains(posting) && posting.earliest_us() <= self.until_us;
+        postings.retain(wanted);
         open.postings = postings;
         // A page that begins with the key, and young enough: the one before it may end with the key.
         open.further = Some(first.before()).filter(|further| *further >= oldest && first <= at);
@@ -172,7 +174,7 @@ impl<S: Copy> Walker<S> {
     fn rank(&mut self, source: usize) {
         let open = &self.sources[source];
         let place = |posting: Posting, is_bound| Head {
-            first_us: posting.first_us(),
+            last_us: posting.last_us(),
             id: open.source.base + i64::from(posting.row()),
             is_bound,
             source,

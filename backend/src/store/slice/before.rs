@@ -70,7 +70,7 @@ mod tests {
 
     fn stored(base64: &str) -> StoredSlice {
         let blob = STANDARD.decode(base64).expect("base64");
-        StoredSlice { id: 1, first_us: 0, dictionary: None, blob }
+        StoredSlice { id: 1, last_us: 0, dictionary: None, blob }
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl Part<'_> {
     fn encode(&mut self, messages: &[&Item<'_>]) -> Result<Slice, SliceError> {
         let first = messages.first().ok_or_else(|| SliceError::Header("no message".into()))?;
         let first_us = first.captured.captured_at_us;
+        let last_us = messages.last().map_or(first_us, |last| last.captured.captured_at_us);
         let mut hosts = Table::default();
         let mut agents = Table::default();
         let mut keys = Vec::with_capacity(16);
@@ -223,6 +224,7 @@ impl Part<'_> {
         let class = class.class();
         Ok(Slice {
             first_us,
+            last_us,
             home: call.or(correlation).unwrap_or(Key::EVERYTHING),
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
@@ -366,9 +368,10 @@ mod tests {
             assert_eq!(Cutter::default().cut_items(&items, threads).slices, one.slices, "{threads}");
         }
         let mut read = Vec::new();
-        for Slice { first_us, count, blob, .. } in one.slices {
-            let stored = StoredSlice { id: 1, first_us, dictionary: None, blob };
+        for Slice { last_us, count, blob, .. } in one.slices {
+            let stored = StoredSlice { id: 1, last_us, dictionary: None, blob };
             let these = stored.messages().expect("readable");
+            assert_eq!(these.last().map(|m| m.captured.captured_at_us), Some(last_us));
             assert_eq!(these.len(), count as usize);
             assert!(these.iter().all(|m| m.sip.call_id == these[0].sip.call_id));
             read.extend(these.into_iter().map(|m| m.captured));

@@ -67,7 +67,7 @@ pub struct Writer {
 #[derive(Debug)]
 pub struct Live {
     pub segment: Segment,
-    /// Times of first messages, µs since the epoch.
+    /// Times of the last messages of slices, µs since the epoch.
     pub oldest_us: i64,
     pub newest_us: i64,
 }
@@ -253,7 +253,7 @@ impl Bucket {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Time of the youngest first message of a slice, µs since the epoch; `None` while the bucket is empty.
+    /// Time of the youngest message, µs since the epoch; `None` while the bucket is empty.
     pub fn newest_us(&self) -> Option<i64> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.iter().map(|live| live.newest_us).max()
@@ -323,7 +323,7 @@ impl Bucket {
         let mut writer = self.writer.lock().await;
         let first_row = self.next_row();
         let number = self.next_segment.fetch_add(1, Ordering::AcqRel);
-        let times = || slices.iter().map(|slice| slice.first_us);
+        let times = || slices.iter().map(|slice| slice.last_us);
         let (Some(oldest_us), Some(newest_us)) = (times().min(), times().max()) else {
             return Ok(Pending { live: None, rows: 0 });
         };

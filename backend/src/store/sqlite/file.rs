@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::store::StoreError;
 
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// What a damaged file's name ends with.
 const DAMAGED: &str = ".damaged";

@@ -31,7 +31,7 @@ impl SetAside {
 
     /// Whether a walk may have missed something that is in them: it reached as far back as they do.
     pub fn concerns(&self, walk: &Walk, reached_us: Option<i64>) -> bool {
-        let oldest_us = reached_us.max(walk.first_since_us);
+        let oldest_us = reached_us.max(walk.since_us);
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         files.iter().any(|file| oldest_us.is_none_or(|oldest_us| oldest_us <= file.newest_us))
     }

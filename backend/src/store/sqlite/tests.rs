@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::*;
 use crate::store::rule::{self, Bounds, Rule};
-use crate::store::{Class, Key};
+use crate::store::{Class, Key, StoredSlice};
 
 /// 2026-01-01T00:00:00Z.
 const START_US: i64 = 1_767_225_600_000_000;
@@ -19,7 +19,8 @@ fn slice(n: u32, rule: &Arc<str>) -> Slice {
         vec![Key::call(&n.to_string()), Key::from_user(&(n % 7).to_string()), Key::method("INVITE")];
     keys.sort_unstable();
     Slice {
-        first_us: START_US + i64::from(n % 100) * 10_000 + i64::from(n),
+        first_us: START_US + i64::from(n % 100) * 10_000,
+        last_us: START_US + i64::from(n % 100) * 10_000 + i64::from(n),
         count: 1,
         class: Class::Call,
         rule: Arc::clone(rule),
@@ -48,8 +49,8 @@ async fn walk(store: &SqliteStore, key: Option<Key>) -> (Vec<u32>, bool) {
         let step = Walk { key, after, limit: 97, ..Walk::default() };
         let Walked { slices, partial: here } = store.walk(&step).await.expect("a walk");
         partial |= here;
-        after = slices.last().map(|slice| (slice.first_us, slice.id));
-        let places: Vec<_> = slices.iter().map(|slice| (slice.first_us, slice.id)).collect();
+        after = slices.last().map(StoredSlice::place);
+        let places: Vec<_> = slices.iter().map(StoredSlice::place).collect();
         assert!(places.windows(2).all(|w| w[0] > w[1]), "newest first");
         found.extend(slices.iter().map(|slice| {
             let text = String::from_utf8_lossy(&slice.blob);
@@ -286,13 +287,13 @@ async fn files_of_another_version_are_refused_and_stay_as_they_are() {
     let path = dir.path().join("bucket-000001.sqlite");
     run(
         &path,
-        "create table slice (id integer primary key, first_us integer); pragma user_version = 1;
+        "create table slice (id integer primary key, blob blob); pragma user_version = 3;
                 pragma journal_mode = delete",
     )
     .await;
     let before = std::fs::read(&path).expect("the file");
     let refused = SqliteStore::open(dir.path(), "test").await.err().expect("refused");
-    assert!(matches!(refused, StoreError::Schema { expected: 3, found: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Schema { expected: 4, found: 3, .. }), "{refused}");
     assert_eq!(std::fs::read(&path).expect("the file"), before);
     assert!(!dir.path().join("store.sqlite").exists());
 }

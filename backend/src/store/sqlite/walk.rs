@@ -24,7 +24,7 @@ struct Ground {
 /// A slice that was found, and not read yet.
 struct Met {
     bucket: usize,
-    first_us: i64,
+    last_us: i64,
     id: i64,
 }
 
@@ -44,7 +44,7 @@ impl Inner {
                 break;
             }
         }
-        let reached_us = walked.slices.last().filter(|_| walked.slices.len() >= limit).map(|s| s.first_us);
+        let reached_us = walked.slices.last().filter(|_| walked.slices.len() >= limit).map(|s| s.last_us);
         walked.partial |= self.set_aside.concerns(walk, reached_us);
         Ok(walked)
     }
@@ -77,7 +77,7 @@ impl Inner {
         let mut met = Vec::new();
         while met.len() < most {
             match walker.step() {
-                Next::Slice { segment: (bucket, _), first_us, id } => met.push(Met { bucket, first_us, id }),
+                Next::Slice { segment: (bucket, _), last_us, id } => met.push(Met { bucket, last_us, id }),
                 Next::End => return Ok((met, true)),
                 Next::Pages => {
                     let mut by_bucket: BTreeMap<usize, Vec<Wanted<Place>>> = BTreeMap::new();
@@ -153,8 +153,8 @@ impl Inner {
                 let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
                 match blobs.remove(&id) {
                     Some(blob) => {
-                        let (id, first_us) = (met.id, met.first_us);
-                        *slot = Some(StoredSlice { id, first_us, dictionary: None, blob });
+                        let (id, last_us) = (met.id, met.last_us);
+                        *slot = Some(StoredSlice { id, last_us, dictionary: None, blob });
                     }
                     None if bucket.is_gone() => {}
                     None => {

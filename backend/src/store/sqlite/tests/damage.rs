@@ -43,7 +43,7 @@ async fn a_bucket_that_is_no_database_is_set_aside_and_the_rest_serves() {
             let plan = store.plan(&Retention::default(), START_US).await.expect("a plan");
             assert_eq!(plan.damaged, 1);
             // What reaches no further back than the file's last change misses nothing.
-            let later = Walk { first_since_us: Some(i64::MAX - 1), limit: 9, ..Walk::default() };
+            let later = Walk { since_us: Some(i64::MAX - 1), limit: 9, ..Walk::default() };
             assert!(!store.walk(&later).await.expect("a walk").partial);
         }
         assert_eq!(files(dir.path(), ".damaged").len(), 1);
@@ -79,7 +79,7 @@ async fn wherever_an_octet_of_a_bucket_is_wrong_nothing_wrong_is_found_and_the_r
                 let step = Walk { key, after, limit: 97, ..Walk::default() };
                 let walked = store.walk(&step).await.expect("no error for one bad octet");
                 partial |= walked.partial;
-                after = walked.slices.last().map(|slice| (slice.first_us, slice.id));
+                after = walked.slices.last().map(StoredSlice::place);
                 found.extend(walked.slices.iter().map(|slice| slice.id >> 32));
                 if walked.slices.len() < 97 {
                     break;

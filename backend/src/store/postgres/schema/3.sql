@@ -14,7 +14,6 @@ create index bucket_hour on bucket (hour, rule);
 -- The messages. The high 32 bits of an id are its bucket.
 create table slice (
     id bigint not null primary key,
-    first_us bigint not null,           -- when its first message was captured
     blob bytea not null
 ) partition by range (id);
 -- It is compressed already.
@@ -24,7 +23,7 @@ alter table slice alter column blob set storage external;
 create table segment (
     id bigint not null primary key,     -- high 32 bits: its bucket
     level smallint not null,            -- how often its postings were merged
-    oldest_us bigint not null,          -- of the slices in it, by first_us
+    oldest_us bigint not null,          -- of the last messages of the slices in it
     newest_us bigint not null
 );
 create sequence segment_number maxvalue 4294967295 cycle;

@@ -1,0 +1,191 @@
+//! Lists, newest first, page by page.
+//!
+//! A walk brings slices by their last messages, so nothing that is to come is newer than the last message of the next slice: what
+//! is newer stands, and a page is done as soon as that is enough (ADR 0031).
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+
+use super::cursor::{Cursor, List};
+use super::duplicates::Seen;
+use super::filter::Filter;
+use super::steps::{ReadSlice, Steps};
+use super::{Listing, Page, Search, SearchError};
+use crate::call::Call;
+use crate::call::message::{Message, MessageId};
+use crate::store::Walk;
+
+/// So many calls are looked up at once.
+const AT_ONCE: usize = 8;
+
+/// A page in the making.
+struct Making<T> {
+    list: List,
+    limit: usize,
+    before: Option<Cursor>,
+    deadline: Instant,
+    /// The newest, in the order of the list, one more than the page takes.
+    found: Vec<(Cursor, T)>,
+    partial: bool,
+}
+
+impl<T> Making<T> {
+    fn new(list: List, page: &Page) -> Result<Self, SearchError> {
+        let before = page.cursor.as_deref().map(|text| Cursor::decode(list, text)).transpose()?;
+        let deadline = Instant::now() + page.time_limit;
+        Ok(Self { list, limit: page.limit, before, deadline, found: Vec::new(), partial: false })
+    }
+
+    /// The walk, as far as it is not before the page.
+    fn walk(&self, walk: Walk) -> Walk {
+        let before_us = self.before.map(|before| before.captured_at_us);
+        Walk { until_us: walk.until_us.into_iter().chain(before_us).min(), ..walk }
+    }
+
+    /// Whether something at this place belongs on this page or a later one.
+    fn is_to_come(&self, order: (i64, MessageId)) -> bool {
+        self.before.is_none_or(|before| order < before.order())
+    }
+
+    /// Whether what comes no earlier in the list than this cannot be on the page.
+    fn is_beyond(&self, order: (i64, MessageId)) -> bool {
+        self.found.get(self.limit).is_some_and(|(last, _)| last.order() > order)
+    }
+
+    fn sort(&mut self) {
+        self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
+    }
+
+    /// The page, if it stands while nothing that is to come is newer than this; or if the time is over.
+    fn done(&mut self, newest_unseen_us: i64) -> Option<Listing<T>> {
+        let stands = |place: &Cursor| place.captured_at_us > newest_unseen_us;
+        let is_full = self.found.len() > self.limit;
+        if is_full && self.found.get(self.limit - 1).is_some_and(|(place, _)| stands(place)) {
+            return Some(self.end());
+        }
+        // Each page comes further than the one before, however long that takes.
+        let is_further = self.before.is_none_or(|before| newest_unseen_us < before.captured_at_us);
+        if !is_further || Instant::now() <= self.deadline {
+            return None;
+        }
+        self.found.retain(|(place, _)| stands(place));
+        let next = Cursor::just_after(newest_unseen_us);
+        Some(Listing {
+            items: self.take(),
+            next_cursor: Some(next.encode(self.list)),
+            partial: true,
+            reached_us: Some(newest_unseen_us),
+        })
+    }
+
+    /// The page, now that nothing is to come, or nothing that belongs on it.
+    fn end(&mut self) -> Listing<T> {
+        let more = self.found.len() > self.limit;
+        self.found.truncate(self.limit);
+        let next = self.found.last().filter(|_| more).map(|(place, _)| place.encode(self.list));
+        Listing { items: self.take(), next_cursor: next, partial: self.partial, reached_us: None }
+    }
+
+    fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.found).into_iter().map(|(_, item)| item).collect()
+    }
+}
+
+impl Search {
+    /// The messages that meet the filter, newest first.
+    ///
+    /// # Errors
+    /// When the cursor is not of this list, or the store is away.
+    pub async fn messages(&self, filter: &Filter, page: &Page) -> Result<Listing<Message>, SearchError> {
+        let mut making = Making::new(List::Messages, page)?;
+        let walk = making.walk(self.walk_for(filter));
+        // Unless some are left out, each slice has one message of the page at least.
+        let mut steps = Steps::new(self, walk, filter.clone()).beginning_with(page.limit + 1);
+        // What was listed with the cursor's time: a duplicate of it may be still to come.
+        let mut listed: Vec<Message> = Vec::new();
+        loop {
+            let step = steps.next().await?;
+            making.partial |= step.partial;
+            for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
+                if making.is_to_come(message.order()) {
+                    making.found.push((Cursor::at(&message), message));
+                } else if making.before.is_some_and(|b| b.captured_at_us == message.captured_at_us()) {
+                    listed.push(message);
+                }
+            }
+            making.sort();
+            let mut seen = Seen::default();
+            seen.extend(&listed);
+            self.leave_out(&mut making.found, |(_, message)| seen.is_new(message));
+            making.found.truncate(making.limit + 1);
+            let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
+            if let Some(page) = making.done(newest_unseen_us) {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// The calls of which a message meets the filter and none meets what it must not, newest first by their first
+    /// message that [`Filter::of_place`] accepts. `from_user` and `to_user` are those of the call: who called,
+    /// who was called.
+    ///
+    /// # Errors
+    /// When the cursor is not of this list, or the store is away.
+    pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
+        let mut making = Making::new(List::Calls, page)?;
+        let walk = making.walk(self.walk_for(filter));
+        let of_place = filter.of_place(&self.paths);
+        let mut steps = Steps::new(self, walk, of_place.clone());
+        // Calls met so far.
+        let mut met: HashSet<String> = HashSet::new();
+        loop {
+            let step = steps.next().await?;
+            making.partial |= step.partial;
+            for slices in step.slices.chunks(AT_ONCE) {
+                if let Some(page) = slices.first().and_then(|slice| making.done(slice.place.0)) {
+                    return Ok(page);
+                }
+                let mut fresh = Vec::with_capacity(slices.len());
+                for slice in slices.iter().filter(|slice| !slice.begins_beyond(&making)) {
+                    let call_id = slice.messages.first().and_then(|m| m.sip.call_id.as_deref());
+                    fresh.extend(call_id.filter(|call_id| met.insert((*call_id).to_owned())));
+                }
+                let calls = fresh.into_iter().map(|call_id| self.listed(call_id, filter, &of_place));
+                for (place, call) in try_join_all(calls).await?.into_iter().flatten() {
+                    if making.is_to_come(place.order()) {
+                        making.found.push((place, call));
+                    }
+                }
+                making.sort();
+                making.found.truncate(making.limit + 1);
+            }
+            let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
+            if let Some(page) = making.done(newest_unseen_us) {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// A call that was met, and where it is listed, if it meets the filter.
+    async fn listed(
+        &self,
+        call_id: &str,
+        filter: &Filter,
+        of_place: &Filter,
+    ) -> Result<Option<(Cursor, Call)>, SearchError> {
+        let call = self.join(call_id, self.slices_of_call(call_id).await?);
+        let first = call.messages.iter().find(|m| of_place.accepts(m)).map(Cursor::at);
+        let Some(place) = first.filter(|_| filter.accepts_call(&call)) else { return Ok(None) };
+        Ok(Some((place, Call { listed_us: Some(place.captured_at_us), ..call })))
+    }
+}
+
+impl ReadSlice {
+    /// Whether its call, which is listed at its first message or before, cannot be on the page.
+    fn begins_beyond<T>(&self, making: &Making<T>) -> bool {
+        self.messages.first().is_some_and(|first| making.is_beyond(first.order()))
+    }
+}
