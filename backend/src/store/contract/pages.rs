@@ -34,9 +34,9 @@ const LINES: [(&str, &str); 4] = [
 fn traffic(random: &mut Random) -> Vec<Vec<Message>> {
     let calls: Vec<&'static str> = (0..40).map(|n| &*format!("call-{n:02}@host").leak()).collect();
     let mut flushes: Vec<Vec<Message>> = Vec::new();
-    for flush in 0..6_i64 {
+    for flush in 0..5_i64 {
         let mut messages = Vec::new();
-        for _ in 0..70 {
+        for _ in 0..48 {
             let late_us = if random.below(8) == 0 { 5 * MAX_SPAN_US } else { MAX_SPAN_US };
             let at_us =
                 flush * 900_000 - i64::try_from(random.below(late_us.unsigned_abs())).expect("a time");
@@ -84,7 +84,7 @@ fn filters(random: &mut Random) -> Vec<Filter> {
         Filter { call_id: Some("call-01@host".into()), ..Filter::default() },
         Filter { contains: Some(Octets::of("call-0")), ..Filter::default() },
     ];
-    for mut filter in filters.clone() {
+    for mut filter in filters.clone().into_iter().step_by(2) {
         let time = |random: &mut Random| {
             START_US - 4_000_000 + i64::try_from(random.below(8_000_000)).expect("a time")
         };
@@ -131,7 +131,7 @@ pub(super) async fn pages_of_any_size_are_what_a_sort_of_everything_gives(store:
         write(store, offset, messages).await;
     }
     let all = everything(store).await;
-    assert_eq!(all.len(), 6 * 70 + 5 * 12);
+    assert_eq!(all.len(), 5 * 48 + 4 * 12);
     let search = Search::new(Arc::clone(store), Arc::default());
     let mut by_call: BTreeMap<String, Vec<Message>> = BTreeMap::new();
     for message in each_once(all.clone(), false) {
@@ -148,7 +148,7 @@ pub(super) async fn pages_of_any_size_are_what_a_sort_of_everything_gives(store:
         })
         .collect();
     // Some pages run out of time at once, and go on all the same.
-    let pages = [(1, 10_000), (7, 10_000), (40, 10_000), (1000, 10_000), (5, 0)];
+    let pages = [(1, 10_000), (7, 10_000), (1000, 10_000), (5, 0)];
     for filter in filters(&mut random) {
         let accepted = all.iter().filter(|m| filter.accepts(m)).cloned().collect();
         let messages = each_once(accepted, true);
@@ -161,7 +161,7 @@ pub(super) async fn pages_of_any_size_are_what_a_sort_of_everything_gives(store:
         listed.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
         assert!(!listed.is_empty(), "{filter:?}");
         for (limit, milliseconds) in pages {
-            if limit == 1 && messages.len() > 100 {
+            if limit == 1 && messages.len() > 30 {
                 continue;
             }
             let page = Page { cursor: None, limit, time_limit: Duration::from_millis(milliseconds) };
