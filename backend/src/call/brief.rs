@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -37,7 +38,7 @@ pub struct Brief {
 
 /// A text that only has to be told from others: its hash, with a seed that is another in each process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Word(u64);
+pub struct Word(NonZeroU64);
 
 static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
 
@@ -45,7 +46,7 @@ impl Word {
     /// Of this text.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        Self(xxh3_64_with_seed(text.as_bytes(), *SEED))
+        Self(NonZeroU64::MIN | xxh3_64_with_seed(text.as_bytes(), *SEED))
     }
 
     fn read(octets: &[u8]) -> Self {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::Xxh3Builder;
 
@@ -11,26 +12,37 @@ use crate::call::message::{Captured, Message};
 /// After so many messages what cannot come again is forgotten.
 const LOOK_AFTER: usize = 64 * 1024;
 
-/// What has been seen: a time of capture, and the hash of all that was captured. The hash has a seed of its own in each
-/// search, so nobody can prepare two messages that share one.
-pub struct Seen {
-    hasher: Xxh3Builder,
-    captured: HashSet<(i64, u64)>,
-    look_at: usize,
+/// The hash has a seed of its own in each process, so nobody can prepare two messages that share one.
+static HASHER: LazyLock<Xxh3Builder> =
+    LazyLock::new(|| Xxh3Builder::new().with_seed(RandomState::new().hash_one(())));
+
+/// What a message is recognised by: its time of capture, and the hash of all that was captured.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Print(i64, u64);
+
+impl Print {
+    /// Of a captured message.
+    pub fn of(captured: &Captured) -> Self {
+        Self(captured.captured_at_us, HASHER.hash_one(captured))
+    }
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        let seed = RandomState::new().hash_one(());
-        Self { hasher: Xxh3Builder::new().with_seed(seed), captured: HashSet::new(), look_at: 0 }
-    }
+/// What has been seen.
+#[derive(Default)]
+pub struct Seen {
+    prints: HashSet<Print>,
+    look_at: usize,
 }
 
 impl Seen {
     /// Whether a message was not seen before; from now on it is.
     pub fn is_new(&mut self, message: &Message) -> bool {
-        let Message { captured, .. } = message;
-        self.captured.insert((captured.captured_at_us, self.hash(captured)))
+        self.is_new_print(Print::of(&message.captured))
+    }
+
+    /// The same for what a message is recognised by.
+    pub fn is_new_print(&mut self, print: Print) -> bool {
+        self.prints.insert(print)
     }
 
     /// These are seen from now on.
@@ -43,15 +55,11 @@ impl Seen {
     /// Tells that a walk has come to the slice whose last message is of this time: what is captured after it
     /// cannot come again, and is forgotten now and then.
     pub fn reached(&mut self, last_us: i64) {
-        if self.captured.len() < self.look_at.max(LOOK_AFTER) {
+        if self.prints.len() < self.look_at.max(LOOK_AFTER) {
             return;
         }
-        self.captured.retain(|(captured_at_us, _)| *captured_at_us <= last_us);
-        self.look_at = self.captured.len() * 2;
-    }
-
-    fn hash(&self, captured: &Captured) -> u64 {
-        self.hasher.hash_one(captured)
+        self.prints.retain(|Print(captured_at_us, _)| *captured_at_us <= last_us);
+        self.look_at = self.prints.len() * 2;
     }
 }
 
@@ -89,7 +97,7 @@ mod tests {
             assert!(at(&mut seen, n * 100));
             seen.reached(newest_us - n * 100 + 1_000_000);
         }
-        assert!(seen.captured.len() < LOOK_AFTER + 1, "{}", seen.captured.len());
+        assert!(seen.prints.len() < LOOK_AFTER + 1, "{}", seen.prints.len());
         assert!((90_000..100_000).all(|n| !at(&mut seen, n * 100)));
     }
 }

@@ -3,8 +3,8 @@
 
 use super::filter::Filter;
 use super::{Listing, Page, Search, SearchError, Session, Window};
-use crate::call::message::Message;
-use crate::call::{Call, event};
+use crate::call::Call;
+use crate::call::message::{Captured, Kind, Message};
 
 /// What a customer may see.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,11 +47,17 @@ impl Scope {
     /// Whether a message is within the scope; an event never is.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
+        self.holds(message.kind, &message.captured, message.sip.call_id.as_deref())
+    }
+
+    /// The same, of a message of which only that is known.
+    #[must_use]
+    pub fn holds(&self, kind: Kind, captured: &Captured, call_id: Option<&str>) -> bool {
         let of_subject = match &self.subject {
-            Subject::Call(call_id) => message.sip.call_id.as_ref() == Some(call_id),
-            Subject::Session(id) => message.captured.correlation_id.as_deref() == Some(id),
+            Subject::Call(own) => call_id == Some(own),
+            Subject::Session(id) => captured.correlation_id.as_deref() == Some(id),
         };
-        !event::is_event(message) && of_subject && self.window.holds(message.captured.captured_at_us)
+        kind != Kind::Other && of_subject && self.window.holds(captured.captured_at_us)
     }
 }
 

@@ -1,16 +1,22 @@
 //! What a session comes to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::thread::available_parallelism;
 
-use bytes::Bytes;
+use tokio::task::spawn_blocking;
 
-use super::duplicates::Seen;
+use super::duplicates::{Print, Seen};
 use super::filter::Filter;
-use super::steps::Steps;
+use super::steps::{Steps, Wanted};
 use super::{Search, SearchError, Window, nowhere_else};
-use crate::call::message::Message;
-use crate::call::summary::Summary;
-use crate::call::{Call, event};
+use crate::call::brief::{Brief, Word};
+use crate::call::course::Course;
+use crate::call::message::{Captured, Kind, MessageId};
+use crate::call::outcome::Outcome;
+use crate::store::StoreError;
+
+/// Of so many messages is kept in memory how their calls went, 100 octets each; a session with more is told in part.
+const MOST_KEPT: usize = 2_000_000;
 
 /// What a session comes to.
 #[derive(Clone, Debug)]
@@ -62,41 +68,35 @@ impl Search {
             responses: BTreeMap::new(),
             partial: false,
         };
-        let mut calls: HashMap<String, Vec<Message>> = HashMap::new();
-        let mut seen = Seen::default();
-        let mut steps = Steps::new(self, self.walk_for(&filter), filter);
+        let mut calls: HashMap<Word, Vec<Brief>> = HashMap::new();
+        let (mut kept, mut seen) = (0, Seen::default());
+        let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read);
         loop {
             let step = steps.next().await?;
             session.partial |= step.partial;
-            let mut messages: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
-            self.leave_out(&mut messages, |m| seen.is_new(m));
-            for mut message in messages {
-                let counter =
-                    if event::is_event(&message) { &mut session.events } else { &mut session.messages };
-                *counter += 1;
-                session.first_seen_us = session.first_seen_us.min(message.captured_at_us());
-                session.last_seen_us = session.last_seen_us.max(message.captured_at_us());
-                if let Some(call_id) = message.sip.call_id.clone() {
-                    // A session can hold a hundred thousand calls: only the facts are kept in memory.
-                    message.captured.raw = Bytes::new();
-                    calls.entry(call_id).or_default().push(message);
+            let mut parts: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
+            self.leave_out(&mut parts, |part| seen.is_new_print(part.print));
+            for Part { brief, call_id, .. } in parts {
+                let is_event = brief.kind == Kind::Other;
+                *(if is_event { &mut session.events } else { &mut session.messages }) += 1;
+                session.first_seen_us = session.first_seen_us.min(brief.at_us);
+                session.last_seen_us = session.last_seen_us.max(brief.at_us);
+                if let Some(call_id) = call_id {
+                    calls.entry(call_id).or_default().push(brief);
+                    kept += 1;
                 }
             }
             let Some((last_us, _)) = step.next else { break };
+            if kept > MOST_KEPT {
+                session.partial = true;
+                break;
+            }
             seen.reached(last_us);
         }
-        for (call_id, mut messages) in calls {
-            messages.sort_unstable_by_key(Message::order);
-            let summary = Summary::read(&Call {
-                call_id,
-                messages,
-                events: Vec::new(),
-                partial: false,
-                listed_us: None,
-            });
-            session.calls += 1;
-            *session.outcomes.entry(summary.course.outcome.as_str()).or_default() += 1;
-            if let Some(status) = summary.course.final_status {
+        session.calls = calls.len() as u64;
+        for (outcome, final_status) in courses(calls.into_values().collect()).await? {
+            *session.outcomes.entry(outcome.as_str()).or_default() += 1;
+            if let Some(status) = final_status {
                 *session.responses.entry(status).or_default() += 1;
             }
         }
@@ -106,4 +106,41 @@ impl Search {
             _ => Ok(Some(session)),
         }
     }
+}
+
+/// What of a message is summed up.
+struct Part {
+    brief: Brief,
+    call_id: Option<Word>,
+    print: Print,
+}
+
+impl Part {
+    fn read(wanted: &Wanted, id: MessageId, captured: Captured) -> Option<Self> {
+        let (brief, call_id) = wanted.brief(id, &captured)?;
+        Some(Self { brief, call_id, print: Print::of(&captured) })
+    }
+}
+
+/// How calls went, read on several threads.
+async fn courses(mut calls: Vec<Vec<Brief>>) -> Result<Vec<(Outcome, Option<u16>)>, SearchError> {
+    let share = calls.len().div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
+    let mut parts = Vec::new();
+    while !calls.is_empty() {
+        let rest = calls.split_off(share.min(calls.len()));
+        let part = std::mem::replace(&mut calls, rest);
+        parts.push(spawn_blocking(|| {
+            let course = |mut messages: Vec<Brief>| {
+                messages.sort_unstable_by(Brief::order);
+                let course = Course::read(&messages);
+                (course.outcome, course.final_status)
+            };
+            part.into_iter().map(course).collect::<Vec<_>>()
+        }));
+    }
+    let mut courses = Vec::new();
+    for part in parts {
+        courses.extend(part.await.map_err(|error| StoreError::Away(error.to_string()))?);
+    }
+    Ok(courses)
 }

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 use super::filter::Filter;
 use super::scope::Scope;
 use super::{Search, SearchError};
-use crate::call::message::Message;
+use crate::call::brief::{Brief, Word};
+use crate::call::message::{Captured, Message, MessageId};
 use crate::store::{StoreError, StoredSlice, Walk, Walked};
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
@@ -25,9 +26,9 @@ const FEW: usize = 32;
 const MOST_READERS: usize = 4;
 
 /// Slices as a walk brought them, read.
-pub struct Step {
+pub struct Step<M = Message> {
     /// Those that hold a message of the filter, with such messages only.
-    pub slices: Vec<ReadSlice>,
+    pub slices: Vec<ReadSlice<M>>,
     /// Whether something may be missing: a part of the store is away or damaged.
     pub partial: bool,
     /// Where the next step goes on; `None` at the end of the walk.
@@ -35,22 +36,27 @@ pub struct Step {
 }
 
 /// A slice, read.
-pub struct ReadSlice {
+pub struct ReadSlice<M = Message> {
     /// Its place in the walk: time of its last message, and its id.
     pub place: (i64, i64),
     /// Messages that meet the filter, in order of capture.
-    pub messages: Vec<Message>,
+    pub messages: Vec<M>,
 }
 
-/// A walk, with what its messages must meet.
-pub struct Steps<'a> {
+/// A walk, with what its messages must meet and what is read of them.
+pub struct Steps<'a, M = Message> {
     search: &'a Search,
     /// Where it goes on.
     pub walk: Walk,
     wanted: Arc<Wanted>,
+    read: Read<M>,
 }
 
-struct Wanted {
+/// Reads a captured message, if it is one of those that are wanted.
+pub type Read<M> = fn(&Wanted, MessageId, Captured) -> Option<M>;
+
+/// What messages must meet.
+pub struct Wanted {
     filter: Filter,
     scope: Option<Scope>,
 }
@@ -58,8 +64,15 @@ struct Wanted {
 impl<'a> Steps<'a> {
     /// A walk for the messages of a filter.
     pub fn new(search: &'a Search, walk: Walk, filter: Filter) -> Self {
+        Self::reading(search, walk, filter, Wanted::message)
+    }
+}
+
+impl<'a, M: Send + 'static> Steps<'a, M> {
+    /// The same, where something else is to be read of a message.
+    pub fn reading(search: &'a Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
         let wanted = Wanted { filter, scope: search.scope.clone() };
-        Self { search, walk: Walk { limit: FIRST, ..walk }, wanted: Arc::new(wanted) }
+        Self { search, walk: Walk { limit: FIRST, ..walk }, wanted: Arc::new(wanted), read }
     }
 
     /// The first step takes so many slices.
@@ -69,7 +82,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Takes the next slices and moves on.
-    pub async fn next(&mut self) -> Result<Step, SearchError> {
+    pub async fn next(&mut self) -> Result<Step<M>, SearchError> {
         let Walked { slices: stored, partial } = self.search.store.walk(&self.walk).await?;
         let full = stored.len() >= self.walk.limit as usize;
         let next = stored.last().filter(|_| full).map(StoredSlice::place);
@@ -77,7 +90,7 @@ impl<'a> Steps<'a> {
         self.walk.limit = (self.walk.limit * 2).min(MOST);
         let mut step = Step { slices: Vec::new(), partial, next };
         if stored.len() <= FEW {
-            self.wanted.read(&stored, &mut step);
+            self.wanted.read(&stored, self.read, &mut step);
             return Ok(step);
         }
         // Reading takes processor time, which the runtime's own threads need for what comes in.
@@ -88,16 +101,17 @@ impl<'a> Steps<'a> {
         Ok(step)
     }
 
-    async fn read_apart(&self, mut stored: Vec<StoredSlice>) -> Result<Vec<Step>, SearchError> {
+    async fn read_apart(&self, mut stored: Vec<StoredSlice>) -> Result<Vec<Step<M>>, SearchError> {
         let readers = available_parallelism().map_or(1, usize::from).min(MOST_READERS);
         let share = stored.len().div_ceil(readers);
         let mut parts = Vec::with_capacity(readers);
         while !stored.is_empty() {
             let rest = stored.split_off(share.min(stored.len()));
             let (part, wanted) = (std::mem::replace(&mut stored, rest), Arc::clone(&self.wanted));
+            let read = self.read;
             parts.push(spawn_blocking(move || {
                 let mut step = Step { slices: Vec::new(), partial: false, next: None };
-                wanted.read(&part, &mut step);
+                wanted.read(&part, read, &mut step);
                 step
             }));
         }
@@ -110,7 +124,24 @@ impl<'a> Steps<'a> {
 }
 
 impl Wanted {
-    fn read(&self, stored: &[StoredSlice], step: &mut Step) {
+    fn message(&self, id: MessageId, captured: Captured) -> Option<Message> {
+        let message = self.filter.may_accept(&captured).then(|| Message::read(id, captured))?;
+        let in_scope = || self.scope.as_ref().is_none_or(|scope| scope.accepts(&message));
+        (self.filter.accepts_facts(&message) && in_scope()).then_some(message)
+    }
+
+    /// The message in brief, with its Call-ID, for a filter without conditions on facts.
+    pub fn brief(&self, id: MessageId, captured: &Captured) -> Option<(Brief, Option<Word>)> {
+        if !self.filter.may_accept(captured) {
+            return None;
+        }
+        let (brief, call_id) = Brief::read(id, captured);
+        let call_id = call_id.map(String::from_utf8_lossy);
+        let in_scope = |scope: &Scope| scope.holds(brief.kind, captured, call_id.as_deref());
+        self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id.as_deref().map(Word::of)))
+    }
+
+    fn read<M>(&self, stored: &[StoredSlice], read: Read<M>, step: &mut Step<M>) {
         for slice in stored {
             let captured = match slice.captured(|payload| self.filter.may_hold(payload)) {
                 Ok(captured) => captured,
@@ -120,12 +151,8 @@ impl Wanted {
                     continue;
                 }
             };
-            let messages: Vec<_> = captured
-                .into_iter()
-                .filter(|(_, captured)| self.filter.may_accept(captured))
-                .map(|(id, captured)| Message::read(id, captured))
-                .filter(|m| self.filter.accepts_facts(m) && self.scope.as_ref().is_none_or(|s| s.accepts(m)))
-                .collect();
+            let messages: Vec<_> =
+                captured.into_iter().filter_map(|(id, captured)| read(self, id, captured)).collect();
             if !messages.is_empty() {
                 step.slices.push(ReadSlice { place: slice.place(), messages });
             }
