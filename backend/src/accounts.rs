@@ -90,18 +90,36 @@ pub async fn open_postgres(pool: PgPool) -> Result<Arc<Accounts>, AccountsError>
     open(Arc::new(pool)).await
 }
 
+/// The accounts in a PostgreSQL database that may be away: its tables are made when it is first reached.
+#[must_use]
+pub fn await_postgres(pool: PgPool) -> Arc<Accounts> {
+    Accounts::new(Arc::new(database::Awaited::new(pool)))
+}
+
 async fn open(database: Arc<dyn Database>) -> Result<Arc<Accounts>, AccountsError> {
     database.create_tables().await?;
-    Ok(Arc::new(Accounts {
-        database,
-        hashing: Semaphore::new(HASHES_AT_A_TIME),
-        passwords: password::Cache::default(),
-        failures: Failures::default(),
-        closed_until_us: AtomicI64::new(0),
-    }))
+    Ok(Accounts::new(database))
 }
 
 impl Accounts {
+    fn new(database: Arc<dyn Database>) -> Arc<Self> {
+        Arc::new(Self {
+            database,
+            hashing: Semaphore::new(HASHES_AT_A_TIME),
+            passwords: password::Cache::default(),
+            failures: Failures::default(),
+            closed_until_us: AtomicI64::new(0),
+        })
+    }
+
+    /// Makes the tables where they are not there.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn prepare(&self) -> Result<(), AccountsError> {
+        Ok(self.database.create_tables().await?)
+    }
+
     /// The links that were made, and nothing else of the accounts.
     #[must_use]
     pub fn links(&self) -> LinkTable {

@@ -20,6 +20,7 @@ mod pages;
 pub mod query;
 mod sessions;
 pub mod time;
+pub mod turns;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use crate::telemetry::tally::Tally;
 
 use docs::Security;
 use error::ApiError;
+use turns::Turns;
 
 /// What the operators' listener needs.
 pub struct ApiState {
@@ -45,6 +47,8 @@ pub struct ApiState {
     pub search: Search,
     /// Who may ask.
     pub accounts: Arc<Accounts>,
+    /// How many searches are answered at a time.
+    pub turns: Turns,
     /// Customer links.
     pub links: Links,
     /// Who sent what.
@@ -74,7 +78,7 @@ struct Description;
 /// The description of the API.
 #[must_use]
 pub fn openapi() -> openapi::OpenApi {
-    open_routes().merge(closed_routes()).into_openapi()
+    open_routes().merge(search_routes()).merge(closed_routes()).into_openapi()
 }
 
 /// What everybody is answered.
@@ -87,8 +91,8 @@ fn open_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(account::logout))
 }
 
-/// What only known callers are answered.
-fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
+/// What only known callers are answered, in turn: it may take much memory and time.
+fn search_routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(messages::list))
         .routes(routes!(counts::show))
@@ -97,6 +101,11 @@ fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(calls::export))
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::calls))
+}
+
+/// What else only known callers are answered.
+fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
         .routes(routes!(links::list, links::make))
         .routes(routes!(links::revoke))
         .routes(routes!(ingest::agents))
@@ -108,7 +117,9 @@ fn closed_routes() -> OpenApiRouter<Arc<ApiState>> {
 /// The routes of the operators' listener.
 pub fn router(state: ApiState) -> Router {
     let state = Arc::new(state);
-    let closed = closed_routes().route_layer(from_fn_with_state(Arc::clone(&state), auth::require));
+    let searches = search_routes().route_layer(from_fn_with_state(state.turns.clone(), turns::in_turn));
+    let closed =
+        searches.merge(closed_routes()).route_layer(from_fn_with_state(Arc::clone(&state), auth::require));
     let (router, _) = open_routes().merge(closed).split_for_parts();
     let router = router
         .merge(docs::router())

@@ -21,6 +21,7 @@ use axum::routing::get;
 use crate::accounts::LinkRow;
 use crate::api::error::ApiError;
 use crate::api::guard;
+use crate::api::turns::{self, Turns};
 use crate::search::Search;
 use crate::search::scope::Scoped;
 
@@ -37,6 +38,7 @@ struct Inner {
     links: Links,
     /// The page's Content-Security-Policy.
     policy: String,
+    turns: Turns,
 }
 
 /// What one link opens.
@@ -48,9 +50,9 @@ pub(crate) struct Opened {
 impl CustomerState {
     /// `frame_ancestors` are the origins that may show a link in a frame.
     #[must_use]
-    pub fn new(search: Search, links: Links, frame_ancestors: &[String]) -> Self {
+    pub fn new(search: Search, links: Links, frame_ancestors: &[String], turns: Turns) -> Self {
         let policy = guard::policy(frame_ancestors);
-        Self { inner: Arc::new(Inner { search, links, policy }) }
+        Self { inner: Arc::new(Inner { search, links, policy, turns }) }
     }
 
     /// Checks a token, as it stands in a path, and opens what it shows.
@@ -75,16 +77,19 @@ impl FromRequestParts<CustomerState> for Opened {
 /// The routes of the customers' listener.
 pub fn router(state: CustomerState) -> Router {
     let policy = state.inner.policy.clone();
-    let router = Router::new()
-        .route("/healthz", get(crate::api::health::healthz))
-        .route("/assets/customer/{*path}", get(page::asset))
-        .route("/v/{token}", get(page::page))
-        .route("/v/{token}/view", get(view::view))
+    let searches = Router::new()
         .route("/v/{token}/call", get(view::call))
         .route("/v/{token}/session", get(view::session))
         .route("/v/{token}/calls", get(view::calls))
         .route("/v/{token}/calls/{call_id}", get(view::call_of_session))
         .route("/v/{token}/export", get(view::export))
+        .route_layer(middleware::from_fn_with_state(state.inner.turns.clone(), turns::in_turn));
+    let router = Router::new()
+        .merge(searches)
+        .route("/healthz", get(crate::api::health::healthz))
+        .route("/assets/customer/{*path}", get(page::asset))
+        .route("/v/{token}", get(page::page))
+        .route("/v/{token}/view", get(view::view))
         .fallback(async || refusal())
         .layer(middleware::from_fn(only_get))
         .with_state(state);

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use prometheus_client::metrics::gauge::Gauge;
 use sqlx::PgPool;
 
-use crate::accounts::{self, Accounts};
+use crate::accounts::{self, Accounts, AccountsError};
 use crate::config::{Config, Database};
-use crate::store::Store;
+use crate::store::awaited::{self, Opening};
 use crate::store::clickhouse::ClickhouseStore;
 use crate::store::clickhouse::http::{self, Access};
 use crate::store::postgres::{PostgresStore, connection};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Users, tokens and links.
@@ -71,6 +72,15 @@ pub async fn store_for(config: &Config, source: &str) -> Result<Arc<dyn Store>> 
 /// The store of messages on ClickHouse servers. How far the source is stored is kept in the folder; without one it is only
 /// read.
 async fn clickhouse(config: &Config, folder: Option<PathBuf>, away: &Gauge) -> Result<Arc<dyn Store>> {
+    clickhouse_opening(config, folder, away)?().await.context("clickhouse.shards")
+}
+
+/// What opens it.
+fn clickhouse_opening(
+    config: &Config,
+    folder: Option<PathBuf>,
+    away: &Gauge,
+) -> Result<impl Fn() -> Opening + Send + Sync + use<>> {
     let settings = &config.clickhouse;
     let authorities = Some(settings.tls_ca.as_path()).filter(|path| !path.as_os_str().is_empty());
     let access = Access {
@@ -80,15 +90,22 @@ async fn clickhouse(config: &Config, folder: Option<PathBuf>, away: &Gauge) -> R
         insert_quorum: settings.insert_quorum,
         tls: http::tls(authorities).map_err(anyhow::Error::msg).context("clickhouse.tls_ca")?,
     };
-    let (servers, layout) = (settings.servers(), settings.layout());
-    let store = ClickhouseStore::open(servers, &access, &layout, folder.as_deref(), away).await;
-    Ok(Arc::new(store.context("clickhouse.shards")?))
+    let (servers, layout, away) = (settings.servers(), settings.layout(), away.clone());
+    Ok(move || {
+        let (servers, access, layout) = (servers.clone(), access.clone(), layout.clone());
+        let (folder, away) = (folder.clone(), away.clone());
+        Box::pin(async move {
+            let store = ClickhouseStore::open(servers, &access, &layout, folder.as_deref(), &away).await?;
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        }) as Opening
+    })
 }
 
-/// The store of messages, for what comes from the spool of this name, and users, tokens and links.
+/// The store of messages, for what comes from the spool of this name, and users, tokens and links. What is on another machine is
+/// waited for if it is away: until it can be reached, whoever asks it is told so.
 ///
 /// # Errors
-/// When the database cannot be opened.
+/// When a file cannot be opened, or what is on another machine answers what no waiting mends.
 pub async fn open(
     config: &Config,
     spool: &str,
@@ -96,22 +113,55 @@ pub async fn open(
 ) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
     if config.clickhouse.is_used() {
         let folder = data_dir(config)?.join("spool");
-        return Ok((clickhouse(config, Some(folder), &metrics.servers_away).await?, accounts(config).await?));
+        let opening = clickhouse_opening(config, Some(folder), &metrics.servers_away)?;
+        let store = awaited::open(opening).await.context("clickhouse.shards")?;
+        if config.database.url.is_empty() {
+            return Ok((store, accounts(config).await?));
+        }
+        let pool = pool(&config.database.url, "database.url", config.database.connections)?;
+        return Ok((store, awaited_accounts(pool).await?));
     }
     let Database { url, read_url, connections, .. } = &config.database;
     if url.is_empty() {
         let dir = data_dir(config)?.join("store");
         let store = SqliteStore::open_with(&dir, spool, config.database.writers()).await?;
+        let store = store.with_idle_readers(config.memory.budget().readers());
         return Ok((Arc::new(store), accounts(config).await?));
     }
     let primary = pool(url, "database.url", *connections)?;
-    let mut store = PostgresStore::open(primary.clone(), spool).await.context("database.url")?.maintained();
-    if !read_url.is_empty() {
-        let replica = pool(read_url, "database.read_url", *connections)?;
-        store = store.with_replica(replica, metrics.replica.clone());
+    let replica = match read_url.is_empty() {
+        true => None,
+        false => Some((pool(read_url, "database.read_url", *connections)?, metrics.replica.clone())),
+    };
+    let (pool, spool) = (primary.clone(), spool.to_owned());
+    let store = awaited::open(move || {
+        let (pool, spool, replica) = (pool.clone(), spool.clone(), replica.clone());
+        Box::pin(async move {
+            let mut store = PostgresStore::open(pool, &spool).await?.maintained();
+            if let Some((replica, metrics)) = replica {
+                store = store.with_replica(replica, metrics);
+            }
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        })
+    });
+    let store = store.await.context("database.url")?;
+    Ok((store, awaited_accounts(primary).await?))
+}
+
+/// Users, tokens and links in a database that may be away.
+async fn awaited_accounts(pool: PgPool) -> Result<Arc<Accounts>> {
+    let accounts = accounts::await_postgres(pool);
+    match accounts.prepare().await {
+        Err(AccountsError::Database(error)) => {
+            let error = StoreError::from(error);
+            if error.is_lasting() {
+                return Err(error).context("database.url");
+            }
+            tracing::error!(%error, "users, tokens and links cannot be read yet; nobody can log in until they can be");
+        }
+        prepared => prepared?,
     }
-    let accounts = accounts::open_postgres(primary).await.context("database.url")?;
-    Ok((Arc::new(store), accounts))
+    Ok(accounts)
 }
 
 /// The data folder, made if it isn't there; only its owner can look into it.

@@ -3,6 +3,7 @@
 //! no more: what is held in memory is bounded in octets, and the spool keeps what waits.
 
 mod aside;
+mod beginning;
 mod trainer;
 mod writer;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 pub use aside::Aside;
+pub use beginning::Beginning;
 pub use trainer::Trainer;
 
 use crate::decode::decode;
@@ -51,6 +53,8 @@ pub struct Flusher {
     pub tenants: Arc<Tenants>,
     /// Makes slices. Its dictionary is the first one; others are trained.
     pub cutter: Cutter,
+    /// Whether the reader begins where the store stands, and the cutter has its dictionary; otherwise it is asked when it can be.
+    pub has_begun: bool,
     /// On so many threads slices are made.
     pub threads: usize,
     /// Where what cannot be stored is kept.
@@ -68,6 +72,9 @@ struct Collected {
 impl Flusher {
     /// Flushes until stopped.
     pub fn run(mut self, mut reader: SpoolReader, runtime: &Handle) {
+        if !self.find_beginning(&mut reader, runtime) {
+            return;
+        }
         let mut trainer = Trainer::new(self.cutter.dictionary.take());
         let (stored, aside) = (Stored::default(), self.aside.clone());
         let (store, metrics, stop) =

@@ -123,6 +123,7 @@ impl MigrateHomer {
         let mut total = Counts::default();
         for table in &tables {
             let store = databases::store_for(config, &table.identity).await?;
+            store.note_paths(&maker.cutter.paths.set()).await?;
             let counts = Counts::default();
             let mut migration =
                 Migration { source: &source, table, store, maker: &mut maker, counts, begun: Instant::now() };

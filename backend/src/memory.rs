@@ -1,10 +1,26 @@
-//! One budget of memory, and what the queues of the backend may take of it, so that resident memory stays below it however
-//! much comes in and however slow disk or store are. They hold to octets that they can count; what these cost in memory is
-//! more, and is what the shares are made of. The rest of the budget, seven sixteenths, is for what has bounds of its own: streams
-//! (`hep.tcp_connections`), readers of the store, the program itself; and for searches.
+//! One budget of memory, and what the parts of the backend may take of it, so that resident memory stays below it however
+//! much comes in, however many search, and however slow disk or store are. The parts hold to what they can count; what that costs in memory is
+//! more, and is what the shares are made of, in sixteenths of the budget:
+//!
+//! | share | of | counted as |
+//! |---|---|---|
+//! | 4 | what waits for the spool's disk | octets of records, which cost twice as much |
+//! | 5 | what is between spool and store | octets of HEP, which cost five times as much |
+//! | 2 | streams of HEP | streams of 128 KiB at most |
+//! | 3 | searches and their answers | searches of 8 MiB |
+//! | 2 | the program, dictionaries, readers of the embedded store | readers of 256 kB |
 
 /// Least budget, octets.
 pub const LEAST_BYTES: u64 = 128 << 20;
+
+/// What a stream holds at most, octets: a packet that is not whole yet, and what was read with it.
+const STREAM_BYTES: u64 = 128 << 10;
+
+/// What a search holds that asks for a full page, octets: slices of a step, messages, their JSON.
+const SEARCH_BYTES: u64 = 8 << 20;
+
+/// What a reader of the embedded store holds while nobody uses it, octets.
+const READER_BYTES: u64 = 256 << 10;
 
 /// The budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +48,28 @@ impl Budget {
     pub const fn flush_bytes(self) -> u64 {
         self.bytes / 16
     }
+
+    /// Streams of HEP at a time: an eighth of the budget.
+    #[must_use]
+    pub fn streams(self) -> usize {
+        count(self.bytes / 8, STREAM_BYTES)
+    }
+
+    /// Requests that search at a time: three sixteenths of the budget.
+    #[must_use]
+    pub fn searches(self) -> usize {
+        count(self.bytes / 16 * 3, SEARCH_BYTES)
+    }
+
+    /// Readers of the embedded store that are kept while nobody uses them, 256 at most: a sixteenth of the budget.
+    #[must_use]
+    pub fn readers(self) -> usize {
+        count(self.bytes / 16, READER_BYTES).min(256)
+    }
+}
+
+fn count(bytes: u64, each: u64) -> usize {
+    usize::try_from(bytes / each).unwrap_or(usize::MAX)
 }
 
 impl Default for Budget {
@@ -45,11 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_queues_leave_seven_sixteenths_to_the_rest() {
+    fn the_shares_are_no_more_than_the_whole() {
         for bytes in [LEAST_BYTES, 512 << 20, 64 << 30] {
             let budget = Budget::new(bytes);
-            let queues = 2 * budget.spool_bytes() + 5 * budget.flush_bytes();
-            assert_eq!(queues + 7 * (bytes / 16), bytes);
+            let counted = 2 * budget.spool_bytes()
+                + 5 * budget.flush_bytes()
+                + budget.streams() as u64 * STREAM_BYTES
+                + budget.searches() as u64 * SEARCH_BYTES
+                + budget.readers() as u64 * READER_BYTES;
+            assert!(counted <= bytes / 16 * 15, "{counted} of {bytes}");
+            assert!(budget.streams() >= 128 && budget.searches() >= 3 && budget.readers() >= 32);
         }
     }
 }

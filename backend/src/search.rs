@@ -13,6 +13,7 @@ mod lists;
 pub mod scope;
 mod session;
 mod steps;
+mod union;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many messages of one call are read at most; the newest.
 const MAX_CALL_MESSAGES: usize = 10_000;
+
+/// How many octets of payload of one call are read at most; the newest. An ordinary call has some thousands.
+const MAX_CALL_BYTES: usize = 8 << 20;
 
 /// Where a page starts and how long it is.
 #[derive(Clone, Debug)]
@@ -160,19 +164,20 @@ impl Search {
         let filter = Filter { call_id: Some(call_id.to_owned()), ..Filter::default() };
         let mut steps = Steps::new(self, walk, filter);
         let mut slices = Vec::new();
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         let mut partial = false;
         loop {
             let step = steps.next().await?;
             partial |= step.partial;
             for slice in step.slices {
                 count += slice.messages.len();
+                bytes += slice.messages.iter().map(|m| m.captured.raw.len()).sum::<usize>();
                 slices.push(slice);
             }
             if step.next.is_none() {
                 return Ok((slices, partial));
             }
-            if count >= MAX_CALL_MESSAGES {
+            if count >= MAX_CALL_MESSAGES || bytes >= MAX_CALL_BYTES {
                 return Ok((slices, true));
             }
         }
@@ -190,6 +195,16 @@ impl Search {
     fn walk_for(&self, filter: &Filter) -> Walk {
         let window = Window { since_us: filter.since_us, until_us: filter.until_us };
         Walk { key: filter.narrowest(&self.paths).0, ..walk_of(window) }
+    }
+}
+
+impl Search {
+    /// Keys of the events that may meet a filter, but are not found by its narrowest key: they were stored when its path was not
+    /// among those that events are keyed by.
+    async fn not_keyed_for(&self, filter: &Filter) -> Result<Vec<Key>, SearchError> {
+        let Some(json) = filter.narrowest(&self.paths).1.json else { return Ok(Vec::new()) };
+        let noted = self.store.noted_paths().await?;
+        Ok(noted.iter().filter(|paths| !paths.holds(&json.path)).map(Key::path_set).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service: what starts in which order, and how it stops without losing what was taken in.
 
 mod hep;
+mod keys;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::turns::Turns;
 use crate::api::{self, ApiState};
 use crate::cli::print;
 use crate::config::{Config, ConfigError};
 use crate::customer::{self, CustomerState};
 use crate::databases;
-use crate::flush::{Aside, Flusher};
+use crate::flush::{Aside, Beginning, Flusher};
 use crate::ingest::Admission;
 use crate::ingest::keys::Keys;
 use crate::ingest::tls::Tls;
@@ -29,6 +31,8 @@ use crate::spool::{self, Spool, SpoolConfig, SpoolStats};
 use crate::store::retention;
 use crate::store::slice::Cutter;
 use crate::telemetry::Metrics;
+
+use keys::KeyFile;
 
 /// How long open HTTP requests may take to end at a stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,14 +47,19 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let metrics = Arc::new(Metrics::default());
     let (store, accounts) = databases::open(config, &spool::identity(&spool_dir)?, &metrics).await?;
     let keys = Keys::default();
-    hep::load_keys(&accounts, &keys).await?;
+    let mut key_file = KeyFile::of(databases::data_dir(config)?);
+    keys::begin(&accounts, &keys, &mut key_file).await;
     if config.admission.require_key && keys.is_empty() {
         tracing::warn!(
             "admission.require_key: there is no key yet, so nothing is taken; make one with `siplens agent-key add NAME`"
         );
     }
-    let checkpoint = store.checkpoint().await?;
-    let dictionary = store.newest_dictionary().await?;
+    let paths = Arc::new(config.events.paths());
+    let (beginning, has_begun) = match Beginning::ask(&*store, &paths).await {
+        Ok(beginning) => (beginning, true),
+        Err(error) if error.is_lasting() => return Err(error.into()),
+        Err(_) => (Beginning::default(), false),
+    };
     let budget = config.memory.budget();
     let spool_config = SpoolConfig {
         dir: spool_dir,
@@ -60,7 +69,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         memory_bytes: budget.spool_bytes(),
         ..SpoolConfig::default()
     };
-    let (writer, reader) = Spool::open(spool_config, checkpoint)?;
+    let (writer, reader) = Spool::open(spool_config, beginning.checkpoint)?;
 
     let hep = hep::Listeners::bind(config).await?;
     let (hep_address, hep_others, hep_tls) = (hep.address()?, hep.announcements()?, hep.tls());
@@ -74,8 +83,8 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         hangup: signal(SignalKind::hangup())?,
     };
 
+    metrics.store_up(has_begun);
     // From here on nothing fails: start everything.
-    let paths = Arc::new(config.events.paths());
     let retention = Arc::new(config.retention.rules());
     let stop_flushing = Arc::new(AtomicBool::new(false));
     let flusher = Flusher {
@@ -88,9 +97,10 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         cutter: Cutter {
             paths: Arc::clone(&paths),
             retention: Arc::clone(&retention),
-            dictionary,
+            dictionary: beginning.dictionary,
             sample_bytes: 0,
         },
+        has_begun,
         threads: config.spool.threads(),
         aside: Aside::new(databases::data_dir(config)?.join("quarantine")),
         stop: Arc::clone(&stop_flushing),
@@ -106,7 +116,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     let stop_ingest = CancellationToken::new();
     let ingest = TaskTracker::new();
     let quarantine = admission.quarantine();
-    ingest.spawn(hep::watch_keys(Arc::clone(&accounts), keys, stop_ingest.clone()));
+    ingest.spawn(keys::watch(Arc::clone(&accounts), keys, key_file, stop_ingest.clone()));
     hep.spawn(&ingest, &admission, &stop_ingest)?;
     ingest.close();
 
@@ -118,10 +128,13 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     servers.spawn(retention::run(Arc::clone(&store), retention, Arc::clone(&metrics), stop_http.clone()));
     let search = Search::new(store, paths).counting(metrics.duplicates.clone());
     let customer_url = public_url(&config.customer.public_url, customer_address);
-    let links =
-        customer::Links::open(Arc::clone(&accounts), customer_url, config.customer.link_max_seconds).await?;
+    let links = customer::Links::new(Arc::clone(&accounts), customer_url, config.customer.link_max_seconds);
+    let turns = |places| Turns::new(places, metrics.turns.clone());
+    // Customers and engineers take no turns from each other.
+    let (engineers, customers) = (turns(budget.searches().div_ceil(2)), turns(budget.searches() / 2));
     let operator = api::router(ApiState {
         search: search.clone(),
+        turns: engineers,
         accounts,
         links: links.clone(),
         tally: Arc::clone(&metrics.tally),
@@ -130,9 +143,10 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         ready: Arc::new(move || readiness(&ready_metrics, &ready_spool)),
         public_url: config.http.public_url.clone(),
     });
-    let customers = customer::router(CustomerState::new(search, links, &config.customer.frame_ancestors));
+    let for_customers =
+        customer::router(CustomerState::new(search, links, &config.customer.frame_ancestors, customers));
     servers.spawn(run(http, operator, stop_http.clone()));
-    servers.spawn(run(customer, customers, stop_http.clone()));
+    servers.spawn(run(customer, for_customers, stop_http.clone()));
     servers.close();
 
     print(&format!("hep listening on {hep_address} (udp, tcp)"))?;

@@ -283,7 +283,7 @@ impl Spool {
         let recovery::Recovered { extent, start, next_segment, streams, cut_bytes, lock } = recovered;
         let taken = Streams::restored(&streams);
         let shared = Arc::new(Shared::new(&config, extent, taken, cut_bytes, lock));
-        let reader = SpoolReader::new(Arc::clone(&shared), config.dir.clone(), start);
+        let reader = SpoolReader::new(Arc::clone(&shared), config.dir.clone(), start, next_segment);
         let writer = SpoolWriter::start(shared, disk, config, next_segment, streams)?;
         Ok((writer, reader))
     }

@@ -5,6 +5,7 @@
 //! Every search is a *walk*: slices of one key (a Call-ID, a correlation id, a user, a host; or all of them), newest
 //! last message first (ADR 0031). What a walk brings is decoded and filtered by `search`, so that the stores hold no logic.
 
+pub mod awaited;
 pub mod class;
 pub mod clickhouse;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use retention::{Plan, Retention};
 pub use rule::{Bounds, Rule};
 pub use slice::{MAX_SPAN_US, Slice, SliceError, StoredSlice};
 
+use crate::call::event::PathSet;
 use crate::spool::Position;
 
 /// The slices of one flush, and the place in the spool that they reach to. Both are committed together, so a restart
@@ -108,6 +110,23 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether no waiting mends it: the configuration, a permission or a schema has to be changed first.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        // Of PostgreSQL: not supported, no such role or wrong password, no such database, a missing right or object.
+        let lasts = |code: &str| {
+            code.len() == 5 && ["0A", "28", "3D", "3F", "42"].iter().any(|c| code.starts_with(c))
+        };
+        match self {
+            Self::Unavailable(sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) => true,
+            Self::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| lasts(&code)),
+            Self::Unavailable(_) | Self::Away(_) => false,
+            Self::Refused(_) | Self::File { .. } | Self::Schema { .. } => true,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // Data exceptions and exceeded limits of PostgreSQL; of SQLite, a value that is too large.
@@ -132,6 +151,12 @@ pub trait Store: Send + Sync {
 
     /// Stores a flush, and the dictionaries that its slices need; all of it or nothing, durably.
     async fn write(&self, flush: &Flush) -> Result<(), StoreError>;
+
+    /// Notes that events are keyed by these paths from now on. Who stores events does so before.
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError>;
+
+    /// All sets of paths that were ever noted.
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError>;
 
     /// The newest of the dictionaries that are stored; `None` where there is none.
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError>;

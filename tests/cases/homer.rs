@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::postgres::Postgres;
-use harness::{Backend, eventually, paths};
+use harness::{Backend, BackendSetup, Clickhouse, eventually, paths};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -159,5 +159,42 @@ fn a_backend_on_postgresql_goes_on_while_a_part_of_homers_rows_is_copied_and_sto
     let rest = migrate(&backend, &homer, &[])?;
     assert_eq!(copied(&rest), Some(40_000 - sum), "{rest}");
     assert_eq!(sum_of_sessions(&backend)?, 40_000);
+    Ok(())
+}
+
+#[test]
+fn a_migration_into_clickhouse_that_is_killed_copies_every_row_once() -> Result<()> {
+    if !Clickhouse::is_installed() {
+        harness::skipped(
+            "a_migration_into_clickhouse_that_is_killed_copies_every_row_once",
+            "clickhouse-server is not installed",
+        );
+        return Ok(());
+    }
+    let homer = homer(&["calls.sql"])?;
+    let shards = [Clickhouse::start()?, Clickhouse::start()?];
+    let [one, two] = shards.each_ref().map(Clickhouse::url);
+    let config = format!("[clickhouse]\nshards = [[\"{one}\"], [\"{two}\"]]\n");
+    // It goes on meanwhile.
+    let backend = Backend::start_with(BackendSetup { config: Some(config), ..BackendSetup::default() })?;
+    let url = from(&homer);
+    let mut kills = 0;
+    for pause in (1..5).map(|step| Duration::from_millis(400 * step)) {
+        let mut running = backend.begin(&["migrate-homer", "--from", &url])?;
+        eventually("the first table", LIMIT, || {
+            ensure!(running.exited().is_some() || running.log().contains("hep_proto_1_call: about"));
+            Ok(())
+        })?;
+        std::thread::sleep(pause);
+        if running.exited().is_none() {
+            running.kill()?;
+            kills += 1;
+        }
+    }
+    ensure!(kills > 0, "it was never killed");
+    migrate(&backend, &homer, &[])?;
+    assert_eq!(sum_of_sessions(&backend)?, 40_000);
+    let again = migrate(&backend, &homer, &[])?;
+    assert!(again.ends_with("done: 0 copied\n"), "{again}");
     Ok(())
 }

@@ -17,6 +17,8 @@ pub struct Observed {
     pub at: SystemTime,
     /// HEP chunk 0x0011.
     pub correlation_id: Option<String>,
+    /// HEP chunk 0x000e.
+    pub key: Option<String>,
     /// HEP chunk 0x000b; 1 is SIP.
     pub protocol_type: u8,
     /// The message itself.
@@ -31,6 +33,7 @@ impl Observed {
             dst: SocketAddr::from(([127, 0, 0, 1], 5060)),
             at: SystemTime::now(),
             correlation_id: None,
+            key: None,
             protocol_type: 1,
             payload: payload.into(),
         }
@@ -63,6 +66,12 @@ impl Observed {
         self
     }
 
+    /// The same with an agent's key.
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
     /// The same seen at another time.
     pub fn at(mut self, at: SystemTime) -> Self {
         self.at = at;
@@ -87,6 +96,7 @@ impl Observed {
             protocol_type: Some(self.protocol_type),
             agent_id: Some(2001),
             correlation_id: self.correlation_id.as_deref().map(str::as_bytes),
+            auth_key: self.key.as_deref().map(str::as_bytes),
             payload: hep::Payload::Plain(&self.payload),
             ..hep::Packet::default()
         };

@@ -24,7 +24,14 @@ impl Postgres {
     /// Starts one with `scripts/postgres`, which also knows what to do as root.
     pub fn start() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("siplens-postgres-").tempdir()?;
-        let (url, process) = serve(dir.path())?;
+        let (url, process) = serve(dir.path(), None)?;
+        Ok(Self { url, process, dir })
+    }
+
+    /// Starts a streaming replica of this one.
+    pub fn replica(&self) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("siplens-replica-").tempdir()?;
+        let (url, process) = serve(dir.path(), Some(self.dir.path()))?;
         Ok(Self { url, process, dir })
     }
 
@@ -50,7 +57,7 @@ impl Postgres {
 
     /// Starts it again on the same data.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = serve(self.dir.path())?.1;
+        self.process = serve(self.dir.path(), None)?.1;
         Ok(())
     }
 
@@ -89,9 +96,9 @@ impl Postgres {
     }
 }
 
-fn serve(dir: &Path) -> Result<(String, Process)> {
+fn serve(dir: &Path, primary: Option<&Path>) -> Result<(String, Process)> {
     let mut command = Command::new(paths::repository().join("scripts/postgres"));
-    command.arg(dir);
+    command.arg(dir).args(primary);
     let mut process = Process::start("postgres", command, &dir.join("postgres.log"), true)?;
     let mut url = String::new();
     BufReader::new(process.take_stdout().context("no standard output")?).read_line(&mut url)?;

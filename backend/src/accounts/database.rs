@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, PgPool, Row as _, SqlitePool};
+use sqlx::{PgPool, Row as _, SqlitePool};
+use tokio::sync::OnceCell;
 
 use super::AccountsError;
+use crate::store::StoreError;
+use crate::store::postgres::connection::Lease;
 
 const TABLES: &str = "
     create table if not exists account_user (
@@ -212,6 +215,51 @@ impl Database for SqlitePool {
     }
 }
 
+/// A database that may be away: before anything else is done with it its tables are made.
+pub struct Awaited<D> {
+    database: D,
+    made: OnceCell<()>,
+}
+
+impl<D: Database> Awaited<D> {
+    pub fn new(database: D) -> Self {
+        Self { database, made: OnceCell::new() }
+    }
+}
+
+#[async_trait]
+impl<D: Database> Database for Awaited<D> {
+    async fn create_tables(&self) -> Result<(), sqlx::Error> {
+        self.made.get_or_try_init(|| self.database.create_tables()).await.copied()
+    }
+
+    async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error> {
+        self.create_tables().await?;
+        self.database.execute(sql, values).await
+    }
+
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error> {
+        self.create_tables().await?;
+        self.database.rows(sql, values).await
+    }
+}
+
+/// How long a server may take for a few rows. Who asks is waiting for a page.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the server answers, or an error where it takes too long. The lease of a transaction that is given up is closed.
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(StoreError::Unavailable(error))) => Err(error),
+        Ok(Err(error)) => Err(sqlx::Error::Protocol(error.to_string())),
+        Err(_) => {
+            let message = format!("no answer from the database for {} s", PATIENCE.as_secs());
+            Err(sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, message)))
+        }
+    }
+}
+
 /// Each statement in a transaction: PgBouncer hands on a connection at a transaction's end, so the two steps of a statement
 /// must be of one, and nothing may stay prepared.
 #[async_trait]
@@ -219,35 +267,45 @@ impl Database for PgPool {
     async fn create_tables(&self) -> Result<(), sqlx::Error> {
         /// Serialises the making of tables between backends that start at once.
         const LOCK: i64 = 0x7369_706c_656e_7302;
-        let mut transaction = self.begin().await?;
-        let lock = format!("select pg_advisory_xact_lock({LOCK}); set local client_min_messages = warning");
-        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
-        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
-        // Tables of the first version lack this column.
-        sqlx::raw_sql("alter table agent_key add column if not exists tenant text")
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
+        let begin =
+            format!("begin; select pg_advisory_xact_lock({LOCK}); set local client_min_messages = warning");
+        in_time(async {
+            let mut transaction = Lease::begin(self, &begin).await?;
+            transaction.run(TABLES).await?;
+            // Tables of the first version lack this column.
+            transaction.run("alter table agent_key add column if not exists tenant text").await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     async fn execute(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, sqlx::Error> {
-        let mut transaction = self.begin().await?;
-        let done = run_on!(sql, values).persistent(false).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(done.rows_affected())
+        in_time(async {
+            let mut transaction = Lease::begin(self, "begin").await?;
+            let query = run_on!(sql, values).persistent(false);
+            let done = query.execute(transaction.connection()?).await?;
+            transaction.commit().await?;
+            Ok(done.rows_affected())
+        })
+        .await
     }
 
     async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, sqlx::Error> {
-        let mut transaction = self.begin().await?;
-        let rows = run_on!(sql, values).persistent(false).fetch_all(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(read_rows!(rows))
+        let rows = in_time(async {
+            let mut transaction = Lease::begin(self, "begin").await?;
+            let rows = run_on!(sql, values).persistent(false).fetch_all(transaction.connection()?).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        });
+        Ok(read_rows!(rows.await?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use sqlx::AssertSqlSafe;
 
     use super::*;
 

@@ -19,6 +19,9 @@ pub enum ApiError {
     /// The request is not one that this API knows.
     #[error("{0}")]
     BadRequest(String),
+    /// As many searches are answered as the backend has room for.
+    #[error("too many searches at once; try again in a few seconds")]
+    Busy,
     /// Who asks is known, but must not do this.
     #[error("{0}")]
     Forbidden(String),
@@ -34,6 +37,9 @@ pub enum ApiError {
     /// Its maker ended it.
     #[error("this link has been revoked")]
     LinkRevoked,
+    /// The backend cannot do its work.
+    #[error("{0}")]
+    NotReady(String),
     /// The path is there, but not for this method.
     #[error("this path does not take this method")]
     MethodNotAllowed,
@@ -77,6 +83,7 @@ impl ApiError {
     pub const fn code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::LinkExpired => (StatusCode::FORBIDDEN, "link_expired"),
@@ -85,6 +92,7 @@ impl ApiError {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "bad_request"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::OutsideLink => (StatusCode::FORBIDDEN, "outside_link"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
@@ -101,6 +109,9 @@ impl IntoResponse for ApiError {
             // Not Basic, though it is taken: a browser would open its own window over the login page.
             let challenge = HeaderValue::from_static("Bearer realm=\"siplens\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self, Self::Busy) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
         }
         response
     }

@@ -31,10 +31,14 @@ pub async fn healthz() -> Json<Health> {
 pub async fn readyz(State(state): State<Arc<ApiState>>) -> Result<Json<Health>, ApiError> {
     if let Err(reason) = (state.ready)() {
         tracing::warn!(reason, "not ready");
-        return Err(ApiError::StoreUnavailable);
+        return Err(ApiError::NotReady(reason));
     }
-    let answer = tokio::time::timeout(PATIENCE, state.search.ready()).await;
-    answer.map_err(|_| ApiError::StoreUnavailable)??;
+    let silent = |_| ApiError::NotReady(format!("the store does not answer within {} s", PATIENCE.as_secs()));
+    let answer = tokio::time::timeout(PATIENCE, state.search.ready()).await.map_err(silent)?;
+    answer.map_err(|error| {
+        tracing::warn!(%error, "not ready");
+        ApiError::NotReady("the store is away; what comes in waits in the spool".into())
+    })?;
     Ok(Json(Health { status: "ok" }))
 }
 

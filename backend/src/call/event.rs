@@ -23,6 +23,32 @@ const MOST_VALUE: usize = 1024;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct JsonPath(Box<str>);
 
+/// All paths that events are keyed by, in order. A slice of events with JSON says under which it was made, and a store which there
+/// are: so those are known in which a path that was added later cannot be found by its key.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PathSet(String);
+
+impl PathSet {
+    /// The set that was kept as this text.
+    #[must_use]
+    pub const fn kept(text: String) -> Self {
+        Self(text)
+    }
+
+    /// What is kept of it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a path is among them.
+    #[must_use]
+    pub fn holds(&self, path: &JsonPath) -> bool {
+        // No path has this octet in it.
+        self.0.split('=').any(|held| held == path.as_str())
+    }
+}
+
 /// What a path must be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("expected names joined by dots, such as call_id or report.ssrc, found {0:?}")]
@@ -89,6 +115,15 @@ impl EventPaths {
     /// All paths that are indexed.
     pub fn indexed(&self) -> impl Iterator<Item = &JsonPath> {
         self.call_id.iter().chain(&self.index)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn set(&self) -> PathSet {
+        let mut paths: Vec<_> = self.indexed().map(JsonPath::as_str).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        PathSet(paths.join("="))
     }
 
     /// The call that an event's agent, or else its JSON payload, says it is about.

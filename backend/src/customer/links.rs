@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::token::{self, Claim};
@@ -21,8 +22,10 @@ const KEY_NAME: &str = "customer-link-1";
 /// All links of this backend, and the key that signs them.
 #[derive(Clone)]
 pub struct Links {
+    accounts: Arc<Accounts>,
     table: LinkTable,
-    key: [u8; 32],
+    /// Read when it is first needed: at the start the database may be away.
+    key: Arc<OnceCell<[u8; 32]>>,
     base_url: Arc<str>,
     max_seconds: u64,
 }
@@ -68,16 +71,15 @@ pub enum LinkError {
 
 impl Links {
     /// `base_url` is where customers reach their listener, without a slash at its end.
-    ///
-    /// # Errors
-    /// When the key cannot be read or made.
-    pub async fn open(
-        accounts: Arc<Accounts>,
-        base_url: String,
-        max_seconds: u64,
-    ) -> Result<Self, AccountsError> {
-        let key = accounts.secret(KEY_NAME).await?;
-        Ok(Self { table: accounts.links(), key, base_url: base_url.into(), max_seconds })
+    #[must_use]
+    pub fn new(accounts: Arc<Accounts>, base_url: String, max_seconds: u64) -> Self {
+        let table = accounts.links();
+        Self { accounts, table, key: Arc::default(), base_url: base_url.into(), max_seconds }
+    }
+
+    /// What links are signed with.
+    async fn key(&self) -> Result<&[u8; 32], AccountsError> {
+        self.key.get_or_try_init(|| self.accounts.secret(KEY_NAME)).await
     }
 
     /// Makes a link: what is kept of it, and its address.
@@ -100,7 +102,7 @@ impl Links {
             revoked_at_us: None,
         };
         self.table.add(&link).await?;
-        let token = token::sign(Claim { id: link.id, expires_at_us: link.expires_at_us }, &self.key);
+        let token = token::sign(Claim { id: link.id, expires_at_us: link.expires_at_us }, self.key().await?);
         Ok((link, format!("{}/v/{token}", self.base_url)))
     }
 
@@ -109,7 +111,7 @@ impl Links {
     /// # Errors
     /// When it may not, or the database is away.
     pub(super) async fn open_token(&self, token: &str) -> Result<LinkRow, LinkError> {
-        let claim = token::verify(token, &self.key).ok_or(LinkError::Invalid)?;
+        let claim = token::verify(token, self.key().await?).ok_or(LinkError::Invalid)?;
         if claim.expires_at_us <= now_us() {
             return Err(LinkError::Expired);
         }

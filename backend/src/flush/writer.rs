@@ -106,17 +106,29 @@ impl Writer<'_> {
     fn write_all(&self, flush: &Flush) -> Result<Result<(), StoreError>, Away> {
         let mut pause = Duration::from_millis(100);
         let mut tried = false;
+        // The first failure is said, and each that differs from the one before.
+        let mut last = String::new();
         loop {
             let error = match self.runtime.block_on(self.write_once(flush, tried)) {
                 Ok(()) => {
                     self.metrics.store_up(true);
+                    if tried {
+                        tracing::info!("the store takes what is written again");
+                    }
                     return Ok(Ok(()));
                 }
                 Err(error @ StoreError::Refused(_)) => return Ok(Err(error)),
                 Err(error) => error,
             };
             self.metrics.store_up(false);
-            tracing::error!(%error, "the store failed; what came in waits in the spool");
+            let error = error.to_string();
+            if error != last {
+                tracing::error!(
+                    error,
+                    "the store failed; what came in waits in the spool, and it is tried again"
+                );
+                last = error;
+            }
             if self.stop.load(Ordering::Acquire) {
                 return Err(Away);
             }

@@ -149,7 +149,8 @@ impl Search {
     /// # Errors
     /// When the store is away.
     pub async fn counts(&self, filter: &Filter, counting: Counting) -> Result<Counts, SearchError> {
-        let mut steps = Steps::new(self, self.walk_for(filter), filter.clone());
+        let steps = Steps::new(self, self.walk_for(filter), filter.clone());
+        let mut steps = steps.with(self.not_keyed_for(filter).await?);
         let deadline = Instant::now() + TIME_LIMIT;
         let mut seen = Seen::default();
         let mut values: HashSet<String> = HashSet::new();

@@ -18,12 +18,21 @@ use crate::call::Call;
 use crate::call::message::{Message, MessageId};
 use crate::store::Walk;
 
+/// What the messages of a page come to at most, octets of payload; one is listed however long it is.
+const MESSAGE_BYTES: usize = 2 << 20;
+
+/// What the messages of a page's calls come to at most.
+const CALL_BYTES: usize = 8 << 20;
+
 /// So many calls are looked up at once.
 const AT_ONCE: usize = 8;
 
 /// A page in the making.
 struct Making<T> {
     list: List,
+    /// So many items are wanted.
+    most: usize,
+    /// So many of those that were found fit on the page.
     limit: usize,
     before: Option<Cursor>,
     deadline: Instant,
@@ -36,7 +45,15 @@ impl<T> Making<T> {
     fn new(list: List, page: &Page) -> Result<Self, SearchError> {
         let before = page.cursor.as_deref().map(|text| Cursor::decode(list, text)).transpose()?;
         let deadline = Instant::now() + page.time_limit;
-        Ok(Self { list, limit: page.limit, before, deadline, found: Vec::new(), partial: false })
+        Ok(Self {
+            list,
+            most: page.limit,
+            limit: page.limit,
+            before,
+            deadline,
+            found: Vec::new(),
+            partial: false,
+        })
     }
 
     /// The walk, as far as it is not before the page.
@@ -57,6 +74,18 @@ impl<T> Making<T> {
 
     fn sort(&mut self) {
         self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
+    }
+
+    /// Leaves out what does not fit on the page, but for the first of it. What comes in between later leaves no more room than there is.
+    fn cut(&mut self, most_bytes: usize, weigh: impl Fn(&T) -> usize) {
+        let mut bytes = 0;
+        let fits = |(_, item): &&(Cursor, T)| {
+            bytes += weigh(item);
+            bytes <= most_bytes
+        };
+        let fitting = self.found.iter().take(self.most).take_while(fits).count().max(1);
+        self.limit = if fitting < self.found.len() { fitting } else { self.most };
+        self.found.truncate(self.limit + 1);
     }
 
     /// The page, if it stands while nothing that is to come is newer than this; or if the time is over.
@@ -103,7 +132,8 @@ impl Search {
         let mut making = Making::new(List::Messages, page)?;
         let walk = making.walk(self.walk_for(filter));
         // Unless some are left out, each slice has one message of the page at least.
-        let mut steps = Steps::new(self, walk, filter.clone()).beginning_with(page.limit + 1);
+        let steps = Steps::new(self, walk, filter.clone()).beginning_with(page.limit + 1);
+        let mut steps = steps.with(self.not_keyed_for(filter).await?);
         // What was listed with the cursor's time: a duplicate of it may be still to come.
         let mut listed: Vec<Message> = Vec::new();
         loop {
@@ -120,7 +150,7 @@ impl Search {
             let mut seen = Seen::default();
             seen.extend(&listed);
             self.leave_out(&mut making.found, |(_, message)| seen.is_new(message));
-            making.found.truncate(making.limit + 1);
+            making.cut(MESSAGE_BYTES, |message| message.captured.raw.len());
             let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
             if let Some(page) = making.done(newest_unseen_us) {
                 return Ok(page);
@@ -160,7 +190,7 @@ impl Search {
                     }
                 }
                 making.sort();
-                making.found.truncate(making.limit + 1);
+                making.cut(CALL_BYTES, |call| call.messages.iter().map(|m| m.captured.raw.len()).sum());
             }
             let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
             if let Some(page) = making.done(newest_unseen_us) {

@@ -8,16 +8,20 @@ use tokio::task::spawn_blocking;
 
 use super::filter::Filter;
 use super::scope::Scope;
+use super::union::Union;
 use super::{Search, SearchError};
 use crate::call::brief::{Brief, Word};
 use crate::call::message::{Captured, Message, MessageId};
-use crate::store::{StoreError, StoredSlice, Walk, Walked};
+use crate::store::{Key, StoreError, StoredSlice, Walk, Walked};
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
 const FIRST: u32 = 256;
 
 /// How many slices a step takes at most.
 const MOST: u32 = 4096;
+
+/// What the slices of a step come to at most, octets of blobs, as far as those of the step before tell. Read, they are some five times as much.
+const MOST_BYTES: usize = 2 << 20;
 
 /// So few slices are read at once, by whoever fetched them.
 const FEW: usize = 32;
@@ -48,6 +52,8 @@ pub struct Steps<'a, M = Message> {
     search: &'a Search,
     /// Where it goes on.
     pub walk: Walk,
+    /// Where slices of more than one key are wanted.
+    union: Option<Union>,
     wanted: Arc<Wanted>,
     read: Read<M>,
 }
@@ -72,7 +78,15 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
     /// The same, where something else is to be read of a message.
     pub fn reading(search: &'a Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
         let wanted = Wanted { filter, scope: search.scope.clone() };
-        Self { search, walk: Walk { limit: FIRST, ..walk }, wanted: Arc::new(wanted), read }
+        Self { search, walk: Walk { limit: FIRST, ..walk }, union: None, wanted: Arc::new(wanted), read }
+    }
+
+    /// The same, and slices of these keys besides that of the walk.
+    pub fn with(mut self, others: Vec<Key>) -> Self {
+        if let (Some(key), false) = (self.walk.key, others.is_empty()) {
+            self.union = Some(Union::of(others.into_iter().chain([key])));
+        }
+        self
     }
 
     /// The first step takes so many slices.
@@ -83,11 +97,17 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
 
     /// Takes the next slices and moves on.
     pub async fn next(&mut self) -> Result<Step<M>, SearchError> {
-        let Walked { slices: stored, partial } = self.search.store.walk(&self.walk).await?;
-        let full = stored.len() >= self.walk.limit as usize;
-        let next = stored.last().filter(|_| full).map(StoredSlice::place);
+        let (stored, partial, next) = match &mut self.union {
+            Some(union) => union.next(&*self.search.store, &self.walk).await?,
+            None => {
+                let Walked { slices, partial } = self.search.store.walk(&self.walk).await?;
+                let full = slices.len() >= self.walk.limit as usize;
+                let next = slices.last().filter(|_| full).map(StoredSlice::place);
+                (slices, partial, next)
+            }
+        };
         self.walk.after = next.or(self.walk.after);
-        self.walk.limit = (self.walk.limit * 2).min(MOST);
+        self.walk.limit = limit_after(self.walk.limit, &stored);
         let mut step = Step { slices: Vec::new(), partial, next };
         if stored.len() <= FEW {
             self.wanted.read(&stored, self.read, &mut step);
@@ -121,6 +141,13 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
         }
         Ok(steps)
     }
+}
+
+/// How many slices the step after this one takes.
+fn limit_after(limit: u32, stored: &[StoredSlice]) -> u32 {
+    let bytes: usize = stored.iter().map(|slice| slice.blob.len()).sum();
+    let fitting = stored.len().saturating_mul(MOST_BYTES).checked_div(bytes).unwrap_or(usize::MAX);
+    (limit * 2).min(u32::try_from(fitting).unwrap_or(MOST)).clamp(1, MOST)
 }
 
 impl Wanted {

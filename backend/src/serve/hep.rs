@@ -1,7 +1,6 @@
 //! The ways in for HEP: bound before anything starts, served until stopped.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,9 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bind;
-use crate::accounts::{Accounts, AccountsError};
 use crate::config::Config;
-use crate::ingest::keys::{Keys, KnownKey};
 use crate::ingest::places::Places;
 use crate::ingest::tcp::Speaks;
 use crate::ingest::tls::Tls;
@@ -21,9 +18,6 @@ use crate::network::Network;
 
 /// How often a free port is looked for that both UDP and TCP can have.
 const PORT_TRIES: u32 = 20;
-
-/// How often agents' keys are read again.
-const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All listeners for HEP.
 pub struct Listeners {
@@ -63,7 +57,7 @@ impl Listeners {
             None => None,
         };
         let limits = tcp::Limits {
-            places: Places::new(hep.tcp_connections, hep.peer_connections),
+            places: Places::new(streams(config), hep.peer_connections),
             opening: tcp::OPENING,
             idle: Some(Duration::from_secs(hep.tcp_idle_seconds)).filter(|idle| !idle.is_zero()),
             balancers: hep.balancers.iter().filter_map(|text| Network::parse(text)).collect(),
@@ -128,6 +122,19 @@ impl Listeners {
     }
 }
 
+/// Streams at a time: as many as are set, or as the budget of memory has room for.
+fn streams(config: &Config) -> usize {
+    let (asked, most) = (config.hep.tcp_connections, config.memory.budget().streams());
+    if most < asked {
+        tracing::warn!(
+            asked,
+            most,
+            "hep.tcp_connections: memory.budget_bytes has room for fewer, 128 KiB and as much again for each"
+        );
+    }
+    asked.min(most)
+}
+
 /// Binds UDP and TCP to one address; for port 0, to one free port.
 async fn bind_both(config: &Config) -> Result<(udp::Bound, TcpListener)> {
     let wanted = config.hep.listen;
@@ -154,34 +161,5 @@ fn warn_of_small_buffer(asked: usize, granted: usize) {
             granted,
             "hep.udp_buffer_bytes: the kernel gave less, and bursts will be dropped; run: sysctl -w net.core.rmem_max={asked}"
         );
-    }
-}
-
-/// Puts the keys in force that agents may send with.
-pub async fn load_keys(accounts: &Accounts, keys: &Keys) -> Result<(), AccountsError> {
-    let known = accounts.agent_keys().await?;
-    let known = known.into_iter().map(|key| KnownKey {
-        hash: key.hash,
-        agent_id: key.agent_id,
-        tenant: key.tenant.map(Into::into),
-    });
-    keys.replace(known.collect());
-    Ok(())
-}
-
-/// Takes over keys that are added and removed while the backend runs. While they cannot be read, those it has stay in
-/// force.
-pub async fn watch_keys(accounts: Arc<Accounts>, keys: Keys, stop: CancellationToken) {
-    let mut readable = true;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(KEYS_INTERVAL) => {}
-            () = stop.cancelled() => return,
-        }
-        let loaded = load_keys(&accounts, &keys).await;
-        if let (true, Err(error)) = (readable, &loaded) {
-            tracing::error!(%error, "agents' keys cannot be read; those known so far stay in force");
-        }
-        readable = loaded.is_ok();
     }
 }

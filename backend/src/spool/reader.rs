@@ -17,6 +17,8 @@ pub struct SpoolReader {
     shared: Arc<Shared>,
     dir: PathBuf,
     position: Position,
+    /// The first segment that was begun since the opening.
+    opened: u64,
     /// The segment of `position`, once something was read of it.
     file: Option<(u64, File)>,
     buffer: Vec<u8>,
@@ -32,8 +34,8 @@ pub struct Batch {
 }
 
 impl SpoolReader {
-    pub(super) fn new(shared: Arc<Shared>, dir: PathBuf, start: Position) -> Self {
-        Self { shared, dir, position: start, file: None, buffer: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, dir: PathBuf, start: Position, opened: u64) -> Self {
+        Self { shared, dir, position: start, opened, file: None, buffer: Vec::new() }
     }
 
     /// The next records, all of them durable: as many as there are, up to `max_records` and to `max_bytes` octets of
@@ -81,6 +83,21 @@ impl SpoolReader {
             self.shared.stats.set_oldest(oldest);
         }
         Ok(())
+    }
+
+    /// Goes to the position up to which the store has everything, before anything is read: for a spool that was opened
+    /// without knowing it. One that can be of no segment that was there then, because these were deleted by hand, is no reason to leave out
+    /// what has come in since.
+    pub fn begin_at(&mut self, checkpoint: Option<Position>) {
+        let Some(checkpoint) = checkpoint else { return };
+        if checkpoint.segment >= self.opened {
+            tracing::warn!(
+                ?checkpoint,
+                "the store knows more of this spool than is there; what is there is stored from its beginning"
+            );
+            return;
+        }
+        self.position = self.position.max(checkpoint);
     }
 
     /// Where the next batch begins.

@@ -24,9 +24,10 @@ use tokio::sync::Mutex;
 
 use super::dictionary::Dictionaries;
 use super::{Dictionary, Flush, Plan, Retention, Store, StoreError, Walk, Walked};
+use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::telemetry::clock;
-use http::{Access, ServerUrl};
+use http::{Access, Failure, ServerUrl};
 use ledger::Ledger;
 use schema::Layout;
 use shard::Shard;
@@ -65,7 +66,15 @@ impl ClickhouseStore {
             }
         }
         if reached == 0 {
-            return Err(last.map_or_else(|| StoreError::Away("no shard is configured".into()), Into::into));
+            return Err(last.map_or_else(
+                || StoreError::Away("no shard is configured".into()),
+                |failure| match failure {
+                    Failure::Refused(complaint) if schema::is_lasting(&complaint) => {
+                        StoreError::Refused(complaint)
+                    }
+                    failure => failure.into(),
+                },
+            ));
         }
         let ledger = match spool {
             None => Ledger::none(),
@@ -107,6 +116,14 @@ impl Store for ClickhouseStore {
             self.dictionaries.give_loaded(&mut walked.slices, &loaded);
         }
         Ok(walked)
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        write::note_paths(&self.shards, paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        read::noted_paths(&self.shards).await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {

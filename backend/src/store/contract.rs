@@ -34,11 +34,13 @@ use dictionaries::{
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
 };
 use events::{
-    a_scope_never_shows_an_event, events_are_found_by_their_hep_fields_and_their_json,
+    a_path_finds_also_what_was_stored_before_it_was_indexed, a_scope_never_shows_an_event,
+    events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
 };
 
 use pages::{
+    a_page_of_large_messages_is_shorter_and_the_next_goes_on,
     pages_of_any_size_are_what_a_sort_of_everything_gives, pages_stay_as_they_are_while_newer_messages_come,
 };
 
@@ -213,7 +215,9 @@ contract!(
     long_spans_and_large_payloads_are_cut_into_several_slices,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
     events_are_found_by_their_hep_fields_and_their_json,
+    a_path_finds_also_what_was_stored_before_it_was_indexed,
     a_scope_never_shows_an_event,
+    a_page_of_large_messages_is_shorter_and_the_next_goes_on,
     what_two_backends_stored_is_shown_once,
     calls_are_listed_by_the_message_that_was_looked_for,
     slices_are_read_by_the_dictionaries_they_were_made_with,

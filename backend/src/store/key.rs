@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::slice::Facts;
-use crate::call::event::JsonPath;
+use crate::call::event::{JsonPath, PathSet};
 
 /// A hashed key of a slice. Of which kind it is went into the hash: no two kinds share a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -28,6 +28,7 @@ enum Kind {
     Protocol = 12,
     Json = 13,
     Tenant = 14,
+    PathSet = 15,
 }
 
 impl Key {
@@ -116,6 +117,12 @@ impl Key {
         Self::of(Kind::Json, format!("{}={value}", path.as_str()).as_bytes())
     }
 
+    /// The key of events with JSON that are keyed by these paths.
+    #[must_use]
+    pub fn path_set(paths: &PathSet) -> Self {
+        Self::of(Kind::PathSet, paths.as_str().as_bytes())
+    }
+
     /// The key of a tenant.
     #[must_use]
     pub fn tenant(tenant: &str) -> Self {
@@ -175,6 +182,7 @@ mod tests {
             Key::method("a"),
             Key::event("a"),
             Key::tenant("a"),
+            Key::path_set(&PathSet::kept("a".into())),
             Key::status(97),
             Key::reply(97, ""),
             Key::protocol(b'a'),

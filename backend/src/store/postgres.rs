@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::dictionary::{self, Dictionaries};
 use super::{Dictionary, DictionaryId, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
+use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::telemetry::{ReplicaMetrics, clock};
 use bucket::{Blocks, HOUR_US};
@@ -196,6 +197,14 @@ impl Store for PostgresStore {
             *writer = Writer::default();
         }
         written
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        schema::note_paths(&self.pool, paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        schema::noted_paths(&self.pool).await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {

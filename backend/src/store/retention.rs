@@ -170,9 +170,11 @@ pub async fn run(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
+    let mut last = String::new();
     loop {
         match store.retain(&retention, clock::now_us()).await {
             Ok(plan) => {
+                last.clear();
                 for expired in &plan.expired {
                     let Expired { name, rule, bytes, reason, .. } = expired;
                     tracing::info!(
@@ -185,7 +187,13 @@ pub async fn run(
                 }
                 metrics.retained(&plan, retention.free_bytes);
             }
-            Err(error) => tracing::error!(%error, "what is too old cannot be let go of"),
+            Err(error) => {
+                let error = error.to_string();
+                if error != last {
+                    tracing::error!(error, "what is too old cannot be let go of; it is tried again");
+                    last = error;
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}

@@ -35,6 +35,7 @@ use tokio::sync::{Mutex, Notify};
 use super::dictionary::Dictionaries;
 use super::postings::{self, Page};
 use super::{Dictionary, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
+use crate::call::event::PathSet;
 use crate::spool::Position;
 use bucket::Bucket;
 use ledger::Ledger;
@@ -146,6 +147,13 @@ impl SqliteStore {
         let inner = Arc::new(inner);
         tokio::spawn(upkeep::run(Arc::downgrade(&inner)));
         Ok(Self { inner })
+    }
+
+    /// Keeps so many readers of buckets open while nobody searches; without this, 256.
+    #[must_use]
+    pub fn with_idle_readers(self, most: usize) -> Self {
+        self.inner.readers.keep(most);
+        self
     }
 
     /// Opens the store in this folder beside the process that writes it, to be looked at.
@@ -337,6 +345,14 @@ impl Store for SqliteStore {
 
     async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
         self.inner.write(flush).await
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        self.inner.ledger.note_paths(paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        self.inner.ledger.noted_paths().await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {

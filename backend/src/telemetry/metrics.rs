@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::kernel;
 use super::tally::{Exported, Tally};
+use crate::api::turns::TurnMetrics;
 use crate::spool::SpoolStats;
 use crate::store::Plan;
 
@@ -61,10 +62,13 @@ pub struct Metrics {
     flushes: Counter,
     store_errors: Counter,
     store_up: AtomicBool,
+    store_is_up: Gauge,
     disk_low: AtomicBool,
     retention: RetentionMetrics,
     /// The read replica.
     pub replica: ReplicaMetrics,
+    /// Searches that are answered, and that were refused.
+    pub turns: TurnMetrics,
     /// ClickHouse servers that do not answer.
     pub servers_away: Gauge,
     spool_readable: AtomicBool,
@@ -89,8 +93,10 @@ struct RetentionMetrics {
 pub struct ReplicaMetrics {
     /// 1 while it answers; 0 where there is none.
     pub is_up: Gauge,
-    /// Reads that went to the database itself because it did not.
+    /// Reads that went to the database itself because it did not, or gave up.
     pub fallbacks: Counter,
+    /// Reads that it gave up for what it had to replay.
+    pub conflicts: Counter,
 }
 
 #[derive(Default)]
@@ -127,9 +133,11 @@ impl Default for Metrics {
             flushes: Counter::default(),
             store_errors: Counter::default(),
             store_up: AtomicBool::new(true),
+            store_is_up: Gauge::default(),
             disk_low: AtomicBool::new(false),
             retention: RetentionMetrics::default(),
             replica: ReplicaMetrics::default(),
+            turns: TurnMetrics::default(),
             servers_away: Gauge::default(),
             spool_readable: AtomicBool::new(true),
             spool: SpoolGauges::default(),
@@ -141,7 +149,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, spool, tally, retention, replica, servers_away, .. } = self;
+        let Self { registry, spool, tally, retention, replica, servers_away, turns, .. } = self;
         registry.register_collector(Box::new(Exported(Arc::clone(tally))));
         registry.register("ingest_packets", "HEP packets by what became of them", self.packets.clone());
         registry.register("ingest_bytes", "octets of HEP received", self.bytes.clone());
@@ -160,6 +168,12 @@ impl Metrics {
             "search_duplicates",
             "messages that a search left out because it had them twice",
             self.duplicates.clone(),
+        );
+        registry.register("search_busy", "requests that search, answered now", turns.busy.clone());
+        registry.register(
+            "search_refused",
+            "requests that were told to come again, because too many were answered",
+            turns.refused.clone(),
         );
         registry.register("ingest_tls_failed", "failed TLS handshakes", self.tls_failed.clone());
         registry.register(
@@ -205,6 +219,7 @@ impl Metrics {
             self.left_out.clone(),
         );
         registry.register("store_flushes", "flushes stored", self.flushes.clone());
+        registry.register("store_up", "1 while the store takes what is written", self.store_is_up.clone());
         registry.register("store_errors", "failed tries to write to the store", self.store_errors.clone());
         registry.register(
             "store_servers_away",
@@ -214,8 +229,13 @@ impl Metrics {
         registry.register("store_replica_up", "1 while the read replica answers", replica.is_up.clone());
         registry.register(
             "store_replica_fallbacks",
-            "reads that went to the database itself because its replica did not answer",
+            "reads that went to the database itself because its replica did not answer, or gave up",
             replica.fallbacks.clone(),
+        );
+        registry.register(
+            "store_replica_conflicts",
+            "reads that the replica gave up for what it had to replay",
+            replica.conflicts.clone(),
         );
         // Counters of the spool, read when asked for: gauges to this library, but they only grow.
         registry.register("spool_records_durable_total", "records synced to disk", spool.durable.clone());
@@ -267,6 +287,7 @@ impl Metrics {
     /// Notes whether the store took the last flush.
     pub fn store_up(&self, up: bool) {
         self.store_up.store(up, Ordering::Relaxed);
+        self.store_is_up.set(i64::from(up));
         if !up {
             self.store_errors.inc();
         }

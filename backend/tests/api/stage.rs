@@ -10,6 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use siplens_backend::accounts::{self, Accounts};
+use siplens_backend::api::turns::{TurnMetrics, Turns};
 use siplens_backend::api::{self, ApiState};
 use siplens_backend::call::event::{EventPaths, JsonPath};
 use siplens_backend::call::message::{Captured, Message, MessageId, PROTOCOL_SIP, Transport};
@@ -105,9 +106,11 @@ impl Stage {
 
         let (tally, quarantine) = (Arc::<Tally>::default(), Arc::<Quarantine>::default());
         let search = Search::new(Arc::clone(&store), Arc::new(paths()));
-        let links = Links::open(Arc::clone(&accounts), CUSTOMER_URL.into(), 86_400 * 30).await.unwrap();
+        let links = Links::new(Arc::clone(&accounts), CUSTOMER_URL.into(), 86_400 * 30);
+        let turns = Turns::new(8, TurnMetrics::default());
         let operator = api::router(ApiState {
             search: search.clone(),
+            turns: turns.clone(),
             accounts: Arc::clone(&accounts),
             links: links.clone(),
             tally: Arc::clone(&tally),
@@ -117,7 +120,7 @@ impl Stage {
             public_url: "https://siplens.example.net".into(),
         });
         let frames = ["https://portal.example.net".to_owned()];
-        let customer = customer::router(CustomerState::new(search, links, &frames));
+        let customer = customer::router(CustomerState::new(search, links, &frames, turns.clone()));
         Self { accounts, tally, quarantine, store, operator, customer, _files: files }
     }
 

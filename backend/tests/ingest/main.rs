@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use prometheus_client::metrics::counter::Counter;
+use siplens_backend::call::event::PathSet;
 use siplens_backend::search::Page;
 use siplens_backend::search::filter::Filter;
 use siplens_backend::spool::Position;
@@ -150,6 +151,14 @@ impl Store for Flaky {
         }
         self.store.write(flush).await?;
         if one_of(&self.lost_answers) { failed() } else { Ok(()) }
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        self.store.note_paths(paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        self.store.noted_paths().await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {

@@ -78,6 +78,7 @@ impl Pipeline {
             inflated_bytes: 65_536,
             tenants,
             cutter: Cutter::default(),
+            has_begun: true,
             threads: 2,
             aside: Aside::new(dir.join("quarantine")),
             stop: Arc::clone(&stop_flushing),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use siplens_backend::call::event::PathSet;
 use siplens_backend::spool::{Position, Record, inspect};
 use siplens_backend::store::sqlite::SqliteStore;
 use siplens_backend::store::{
@@ -32,6 +33,14 @@ impl Store for Picky {
             return Err(StoreError::Refused("a value out of range".into()));
         }
         self.0.write(flush).await
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        self.0.note_paths(paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        self.0.noted_paths().await
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {

@@ -1,6 +1,6 @@
 //! A walk over all shards: each says which slices come next, the newest of all are fetched from where they are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use super::ledger::FlushMark;
 use super::rows::{RowError, Rows};
 use super::shard::Shard;
+use crate::call::event::PathSet;
 use crate::store::dictionary;
 use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
 
@@ -63,6 +64,19 @@ async fn ask_all(
         }
         None => Ok(answers),
     }
+}
+
+/// All sets of paths that any shard knows. What one that is away knows, its slices are not found by either.
+pub async fn noted_paths(shards: &[Shard]) -> Result<Vec<PathSet>, StoreError> {
+    let sql = "select paths from event_paths format RowBinary";
+    let answers = ask_all(shards.iter().map(|shard| (shard, sql.to_owned())), &mut false).await?;
+    let mut found = BTreeSet::new();
+    for mut rows in answers.into_iter().flatten() {
+        while !rows.is_empty() {
+            found.insert(PathSet::kept(rows.text()?));
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// The flushes that do not count, as far as any shard knows.

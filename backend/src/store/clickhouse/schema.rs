@@ -48,6 +48,15 @@ pub enum PrepareError {
     Store(Box<StoreError>),
 }
 
+/// Whether waiting does not mend what a server complains of: who we are, or what we may. Its codes for an unknown database or user, a wrong
+/// or missing password, and missing rights.
+pub fn is_lasting(complaint: &str) -> bool {
+    const CODES: [u32; 7] = [81, 192, 193, 194, 291, 497, 516];
+    let code =
+        complaint.split_once("Code: ").map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    code.flatten().and_then(|code| code.parse().ok()).is_some_and(|code: u32| CODES.contains(&code))
+}
+
 /// Finds out what a server can do, and makes the tables that are not there.
 pub async fn prepare(server: &Server, layout: &Layout) -> Result<Abilities, PrepareError> {
     let database = server.url().database();
@@ -152,6 +161,10 @@ fn tables(abilities: Abilities, layout: &Layout) -> Vec<String> {
         format!(
             "create table if not exists dictionary (id UInt32, made_at_us Int64, octets String) engine = {} order by id",
             engine("ReplacingMergeTree", "dictionary")
+        ),
+        format!(
+            "create table if not exists event_paths (paths String) engine = {} order by paths",
+            engine("ReplacingMergeTree", "event_paths")
         ),
         format!(
             "create table if not exists void_flush (flush UInt64) engine = {} order by flush",

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::{BufMut, Bytes};
 use futures_util::future::join_all;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::ledger::{FlushMark, Ledger};
 use super::place;
 use super::rows::put_octets;
 use super::schema::ID_BITS_IN_A_SECOND;
 use super::shard::Shard;
+use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::store::dictionary;
 use crate::store::{DictionaryId, Flush, Key, Slice, StoreError};
@@ -22,6 +23,7 @@ const INSERT_KEYS: &str = "insert into slice_key (key, last_us, id, first_us, ru
 const INSERT_SLICES: &str = "insert into slice (id, last_us, flush, rule, blob) format RowBinary";
 const INSERT_VOID: &str = "insert into void_flush (flush) format RowBinary";
 
+const INSERT_PATHS: &str = "insert into event_paths (paths) format RowBinary";
 const INSERT_DICTIONARY: &str = "insert into dictionary (id, made_at_us, octets) format RowBinary";
 
 /// What writes; one flush at a time.
@@ -143,6 +145,21 @@ impl UnderWay {
             let mut home = 0..;
             among.retain(|_| home.next().is_some_and(|home| !failed.contains(&home)));
         }
+    }
+}
+
+/// Keeps a set of paths on all shards that answer; one of them at least.
+pub async fn note_paths(shards: &[Shard], paths: &PathSet) -> Result<(), StoreError> {
+    let mut row = Vec::new();
+    put_octets(&mut row, paths.as_str().as_bytes());
+    let row = Bytes::from(row);
+    let token = format!("paths-{:016x}", xxh3_64(paths.as_str().as_bytes()));
+    let inserts = shards.iter().map(|shard| shard.insert(INSERT_PATHS, &token, row.clone()));
+    let answers = join_all(inserts).await;
+    let reached = answers.iter().any(Result::is_ok);
+    match answers.into_iter().find_map(Result::err) {
+        Some(failure) if !reached => Err(failure.into()),
+        _ => Ok(()),
     }
 }
 

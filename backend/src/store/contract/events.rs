@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::call::event::{EventPaths, JsonPath};
+use crate::search::counts::Counting;
 use crate::search::filter::JsonFilter;
 
 fn paths() -> EventPaths {
@@ -22,7 +23,12 @@ fn about(call_id: &str, event: Message) -> Message {
 }
 
 async fn write_events(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
-    let slices = Cutter { paths: Arc::new(paths()), ..Cutter::default() }.cut(messages).expect("slices");
+    write_keyed(store, offset, messages, paths()).await;
+}
+
+async fn write_keyed(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>, paths: EventPaths) {
+    store.note_paths(&paths.set()).await.expect("noted");
+    let slices = Cutter { paths: Arc::new(paths), ..Cutter::default() }.cut(messages).expect("slices");
     let flush = Flush { slices, end: Position { segment: 1, offset } };
     store.write(&flush).await.expect("written");
 }
@@ -120,6 +126,53 @@ pub(super) async fn events_are_found_by_their_hep_fields_and_their_json(store: &
     assert_eq!(found(json("0.report.ssrc=4294967295")).await, [3]);
     assert_eq!(found(json("codec=PCMA")).await, [2]);
     assert!(found(json("codec=PCM")).await.is_empty());
+}
+
+/// A backend that does not know a path yet, one that does, and one that does not any more take turns: whatever is keyed or not, all is found,
+/// in order, page by page, and counted.
+pub(super) async fn a_path_finds_also_what_was_stored_before_it_was_indexed(store: &Arc<dyn Store>) {
+    const EVENTS: i64 = 1200;
+    let json = |n: i64| match n % 3 {
+        0 => br#"{"report":{"ssrc":7}}"#.to_vec(),
+        1 => br#"{"report":{"ssrc":8},"call_id":"a@host"}"#.to_vec(),
+        _ => format!("{{\"other\":{n}}}").into_bytes(),
+    };
+    let before = EventPaths { index: Vec::new(), ..paths() };
+    for (turn, keyed_by) in
+        [before.clone(), paths(), EventPaths::default(), paths(), before].into_iter().enumerate()
+    {
+        // Each turn's events are captured in between those of the others.
+        let of_turn = (0..EVENTS).filter(|n| n % 5 == turn as i64);
+        let events = of_turn.map(|n| event(n * 10_000, 35, None, &json(n))).collect();
+        write_keyed(store, turn as u64 + 1, events, keyed_by).await;
+    }
+    let search = search(store);
+    let filter =
+        Filter { json: Some(JsonFilter::parse("report.ssrc=7").expect("a pair")), ..Filter::default() };
+    let mut found = Vec::new();
+    let mut cursor = None;
+    loop {
+        let listed = search.messages(&filter, &page(37, cursor)).await.expect("found");
+        assert!(!listed.partial);
+        found.extend(times(&listed.items));
+        cursor = listed.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..EVENTS).rev().filter(|n| n % 3 == 0).map(|n| n * 10_000).collect();
+    assert_eq!(found, expected);
+    let counting = Counting { by: None, interval_us: 3_600_000_000 };
+    let counts = search.counts(&filter, counting).await.expect("counted");
+    assert_eq!(counts.total.messages, expected.len() as u64);
+    let window =
+        Filter { since_us: Some(START_US + 5_000_000), until_us: Some(START_US + 6_000_000), ..filter };
+    let listed = search.messages(&window, &page(1000, None)).await.expect("found").items;
+    assert_eq!(
+        times(&listed),
+        (500..=600).rev().filter(|n| n % 3 == 0).map(|n| n * 10_000).collect::<Vec<_>>()
+    );
+    assert_eq!(store.noted_paths().await.expect("sets").len(), 3);
 }
 
 pub(super) async fn a_scope_never_shows_an_event(store: &Arc<dyn Store>) {

@@ -213,3 +213,31 @@ pub(super) async fn pages_stay_as_they_are_while_newer_messages_come(store: &Arc
     assert!(before.iter().map(Message::order).take(messages.len()).eq(messages.iter().map(Message::order)));
     assert!(calls_before.into_iter().map(|call| call.call_id).take(calls.len()).eq(calls));
 }
+
+/// Pages end where they are heavy enough: less than was asked for, but each has something, and all of them have everything, once.
+pub(super) async fn a_page_of_large_messages_is_shorter_and_the_next_goes_on(store: &Arc<dyn Store>) {
+    const MESSAGES: i64 = 120;
+    let large = |n: i64| {
+        let mut raw = Draft::default().message().captured.raw.to_vec();
+        raw.resize(if n % 7 == 0 { 900 } else { 60_000 }, b'x');
+        Draft { at_us: n, call: format!("large-{n}@host").leak(), ..Draft::default() }.captured(raw)
+    };
+    write(store, 1, (0..MESSAGES).map(large).collect()).await;
+    let search = Search::new(Arc::clone(store), Arc::default());
+    let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let listed = search.messages(&Filter::default(), &page(1000, cursor)).await.expect("found");
+        let bytes: usize = listed.items.iter().map(|m| m.captured.raw.len()).sum();
+        assert!(!listed.items.is_empty() && bytes <= 2 << 20, "{bytes}");
+        found.extend(listed.items.iter().map(at));
+        pages += 1;
+        cursor = listed.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, (0..MESSAGES).rev().collect::<Vec<_>>());
+    assert!((3..8).contains(&pages), "{pages}");
+    let calls = search.calls(&Filter::default(), &page(1000, None)).await.expect("found");
+    assert_eq!((calls.items.len(), calls.next_cursor), (120, None), "less than a page of calls may weigh");
+}

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How long it is tried to connect, or to get a free connection of the pool.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a question may be without an answer before the server is asked for a sign of life.
+const QUIET: Duration = Duration::from_secs(3);
+
 /// Where to connect to, for which database, by what means: as a URL says.
 ///
 /// # Errors
@@ -65,6 +68,28 @@ pub async fn run(connection: &mut PgConnection, statements: &str) -> Result<(), 
 /// A connection of its own, outside the pool.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     within(PATIENCE, options.connect()).await
+}
+
+/// What is read, or an error as soon as the server has no sign of life: after some seconds without an answer it is asked for one, apart from what
+/// it may be busy with. So a question may take its time, and one to a server that hangs is given up soon.
+pub async fn while_alive<T>(
+    pool: &PgPool,
+    reading: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let silence = async {
+        loop {
+            tokio::time::sleep(QUIET).await;
+            match connect(&pool.connect_options()).await {
+                // Whoever answers is alive, even if it has no room for one more.
+                Ok(_) | Err(StoreError::Unavailable(sqlx::Error::Database(_)) | StoreError::Refused(_)) => {}
+                Err(error) => return error,
+            }
+        }
+    };
+    tokio::select! {
+        read = reading => read,
+        error = silence => Err(error),
+    }
 }
 
 /// A connection of the pool, for one transaction. It goes back when the transaction has ended; where it has not (an

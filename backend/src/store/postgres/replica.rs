@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
+use super::connection::while_alive;
 use super::walk;
 use crate::store::{StoreError, Walk, Walked};
 use crate::telemetry::ReplicaMetrics;
-
-/// How long a replica may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a replica that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -41,23 +39,57 @@ impl Readers {
     /// The next slices of a walk over the replica, or where that fails, over the primary.
     pub async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         if let Some(replica) = &self.replica {
-            if replica.is_worth_asking() {
-                match tokio::time::timeout(PATIENCE, walk::walk(&replica.pool, walk)).await {
-                    Ok(Ok(found)) => {
-                        replica.answered();
-                        return Ok(found);
-                    }
-                    Ok(Err(error)) => replica.failed(&error.to_string()),
-                    Err(_) => replica.failed("no answer"),
-                }
+            if replica.is_worth_asking()
+                && let Some(found) = replica.walk(walk).await
+            {
+                return Ok(found);
             }
             replica.metrics.fallbacks.inc();
         }
-        walk::walk(&self.primary, walk).await
+        while_alive(&self.primary, walk::walk(&self.primary, walk)).await
+    }
+}
+
+/// Whether a standby may have given up a query for what it had to replay: a partition that went, rows that were cleaned away. PostgreSQL's
+/// `serialization_failure` and `deadlock_detected`; or the end of the connection, where it stood between two queries.
+fn may_be_conflict(error: &StoreError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        StoreError::Unavailable(sqlx::Error::Database(error)) => {
+            matches!(error.code().as_deref(), Some("40001" | "40P01"))
+        }
+        StoreError::Unavailable(sqlx::Error::Io(error)) => {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        }
+        _ => false,
     }
 }
 
 impl Replica {
+    /// The next slices of a walk; `None` where it has to be taken elsewhere. A read that was given up is tried once more: it sees what had
+    /// to be replayed.
+    async fn walk(&self, walk: &Walk) -> Option<Walked> {
+        let read = || while_alive(&self.pool, walk::walk(&self.pool, walk));
+        let mut answer = read().await;
+        if answer.as_ref().is_err_and(may_be_conflict) {
+            answer = read().await;
+            if answer.as_ref().map_or_else(may_be_conflict, |_| true) {
+                self.metrics.conflicts.inc();
+            }
+        }
+        match answer {
+            Ok(found) => {
+                self.answered();
+                Some(found)
+            }
+            Err(error) if may_be_conflict(&error) => None,
+            Err(error) => {
+                self.failed(&error.to_string());
+                None
+            }
+        }
+    }
+
     fn is_worth_asking(&self) -> bool {
         let away_until = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         away_until.is_none_or(|until| Instant::now() >= until)

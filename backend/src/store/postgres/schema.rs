@@ -2,7 +2,8 @@
 
 use sqlx::PgPool;
 
-use super::connection::Lease;
+use super::connection::{Lease, within_limit};
+use crate::call::event::PathSet;
 use crate::store::StoreError;
 
 /// Serialises the making of tables between backends that start at once.
@@ -44,4 +45,38 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         .run(&format!("delete from siplens_schema; insert into siplens_schema values ({SCHEMA})"))
         .await?;
     transaction.commit().await
+}
+
+/// Keeps a set of paths, in a table that is made for the first.
+pub async fn note_paths(pool: &PgPool, paths: &PathSet) -> Result<(), StoreError> {
+    let mut transaction = Lease::transaction(pool, PATIENCE_MS).await?;
+    let make = "create table if not exists event_paths (paths text primary key)";
+    transaction.run(&format!("select pg_advisory_xact_lock({LOCK}); {make}")).await?;
+    within_limit(
+        sqlx::query("insert into event_paths (paths) values ($1) on conflict do nothing")
+            .bind(paths.as_str())
+            .persistent(false)
+            .execute(transaction.connection()?),
+    )
+    .await?;
+    transaction.commit().await
+}
+
+/// All sets of paths that were kept.
+pub async fn noted_paths(pool: &PgPool) -> Result<Vec<PathSet>, StoreError> {
+    let mut snapshot = Lease::snapshot(pool).await?;
+    let exists =
+        snapshot.query("select count(*) from pg_class where oid = to_regclass('event_paths')").await?;
+    if exists.read(|row| row.bigint())?.first() != Some(&1) {
+        snapshot.commit().await?;
+        return Ok(Vec::new());
+    }
+    let found: Vec<String> = within_limit(
+        sqlx::query_scalar("select paths from event_paths order by paths")
+            .persistent(false)
+            .fetch_all(snapshot.connection()?),
+    )
+    .await?;
+    snapshot.commit().await?;
+    Ok(found.into_iter().map(PathSet::kept).collect())
 }

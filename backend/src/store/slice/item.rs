@@ -144,6 +144,7 @@ fn read_event(captured: &CapturedRef<'_>, paths: &EventPaths) -> (Option<String>
     let mut keys = vec![Key::protocol(captured.protocol_type)];
     keys.extend(captured.correlation_id.as_deref().map(Key::event));
     if let Some(payload) = event::payload(&message) {
+        keys.push(Key::path_set(&paths.set()));
         keys.extend(paths.indexed().filter_map(|path| Some(Key::json(path, &path.text(&payload)?))));
     }
     let call_id = paths.named_call(&message);

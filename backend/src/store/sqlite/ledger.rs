@@ -8,6 +8,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::file;
+use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::store::StoreError;
 
@@ -18,6 +19,9 @@ const DDL: &str = "
     create table flush (last integer not null);
     create table abandoned (flush integer primary key);
 ";
+
+/// Under which paths events of this store are keyed.
+const EVENT_PATHS: &str = "create table if not exists event_paths (paths text primary key) without rowid";
 
 /// Of a store without buckets no flush counts. Where buckets are there before the ledger, it was lost, and all of them do.
 const NONE_COUNTS: &str = "insert into flush values (0);";
@@ -63,6 +67,7 @@ impl Ledger {
         let options = file::options(path);
         let mut connection = SqliteConnection::connect_with(&options).await?;
         file::make(&mut connection, path, &[DDL, if is_empty { NONE_COUNTS } else { "" }].concat()).await?;
+        sqlx::raw_sql(EVENT_PATHS).execute(&mut connection).await?;
         let last = sqlx::query_scalar("select max(last) from flush").fetch_one(&mut connection).await?;
         let abandoned = sqlx::query_scalar("select flush from abandoned order by flush")
             .fetch_all(&mut connection)
@@ -135,6 +140,29 @@ impl Ledger {
         sqlx::query("delete from abandoned").execute(&mut connection).await?;
         *place = Some(connection);
         Ok(())
+    }
+
+    /// Keeps a set of paths.
+    pub async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        let mut place = self.connection.lock().await;
+        let mut connection = self.take(&mut place).await?;
+        sqlx::query("insert or ignore into event_paths (paths) values ($1)")
+            .bind(paths.as_str())
+            .execute(&mut connection)
+            .await?;
+        *place = Some(connection);
+        Ok(())
+    }
+
+    /// All sets of paths that were kept.
+    pub async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        let mut place = self.connection.lock().await;
+        let mut connection = self.take(&mut place).await?;
+        let found: Vec<String> = sqlx::query_scalar("select paths from event_paths order by paths")
+            .fetch_all(&mut connection)
+            .await?;
+        *place = Some(connection);
+        Ok(found.into_iter().map(PathSet::kept).collect())
     }
 
     /// The connection; after an error it is not used again, as its transaction may be in any state.

@@ -1,6 +1,7 @@
 //! Connections that searches read buckets by: so many at a time over all buckets, and so many kept for the next search.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sqlx::{Connection, SqliteConnection};
@@ -12,7 +13,7 @@ use crate::store::StoreError;
 /// Readers that are busy at a time, over all buckets.
 const BUSY: usize = 8;
 
-/// Connections that are kept open while nobody uses them; each is a thread and some 200 kB.
+/// Connections that are kept open while nobody uses them, unless fewer are wanted; each is a thread and some 200 kB.
 const IDLE: usize = 256;
 
 /// The connections of a store.
@@ -20,6 +21,7 @@ pub struct Readers {
     /// By number of their bucket, those used last at the end.
     idle: Mutex<VecDeque<(u32, SqliteConnection)>>,
     permits: Semaphore,
+    most_idle: AtomicUsize,
 }
 
 /// A connection in use. It is kept for others by [`Reader::done`]; one that failed is not.
@@ -32,7 +34,7 @@ pub struct Reader<'a> {
 
 impl Default for Readers {
     fn default() -> Self {
-        Self { idle: Mutex::default(), permits: Semaphore::new(BUSY) }
+        Self { idle: Mutex::default(), permits: Semaphore::new(BUSY), most_idle: AtomicUsize::new(IDLE) }
     }
 }
 
@@ -51,6 +53,11 @@ impl Readers {
             None => SqliteConnection::connect_with(&bucket.read_options()).await?,
         };
         Ok(Reader { readers: self, bucket: bucket.number(), connection, _permit: permit })
+    }
+
+    /// Keeps so many from now on while nobody uses them.
+    pub fn keep(&self, most: usize) {
+        self.most_idle.store(most, Ordering::Relaxed);
     }
 
     /// Closes what is kept for a bucket.
@@ -74,7 +81,7 @@ impl Reader<'_> {
     pub fn done(self) {
         let mut idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push_back((self.bucket, self.connection));
-        if idle.len() > IDLE {
+        if idle.len() > self.readers.most_idle.load(Ordering::Relaxed) {
             idle.pop_front();
         }
     }
