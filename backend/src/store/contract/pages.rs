@@ -218,9 +218,10 @@ pub(super) async fn pages_stay_as_they_are_while_newer_messages_come(store: &Arc
 pub(super) async fn a_page_of_large_messages_is_shorter_and_the_next_goes_on(store: &Arc<dyn Store>) {
     const MESSAGES: i64 = 120;
     let large = |n: i64| {
-        let mut raw = Draft::default().message().captured.raw.to_vec();
+        let draft = || Draft { at_us: n, call: format!("large-{n}@host").leak(), ..Draft::default() };
+        let mut raw = draft().message().captured.raw.to_vec();
         raw.resize(if n % 7 == 0 { 900 } else { 60_000 }, b'x');
-        Draft { at_us: n, call: format!("large-{n}@host").leak(), ..Draft::default() }.captured(raw)
+        draft().captured(raw)
     };
     write(store, 1, (0..MESSAGES).map(large).collect()).await;
     let search = Search::new(Arc::clone(store), Arc::default());

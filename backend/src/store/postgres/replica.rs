@@ -10,6 +10,9 @@ use super::walk;
 use crate::store::{StoreError, Walk, Walked};
 use crate::telemetry::ReplicaMetrics;
 
+/// How often a read is tried that the replica gives up.
+const TRIES: u32 = 3;
+
 /// How long a replica that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -50,44 +53,43 @@ impl Readers {
     }
 }
 
-/// Whether a standby may have given up a query for what it had to replay: a partition that went, rows that were cleaned away. PostgreSQL's
-/// `serialization_failure` and `deadlock_detected`; or the end of the connection, where it stood between two queries.
-fn may_be_conflict(error: &StoreError) -> bool {
+/// Whether a standby gave up a query for what it had to replay: a partition that went, rows that were cleaned away. PostgreSQL's
+/// `serialization_failure` and `deadlock_detected`.
+fn is_conflict(error: &StoreError) -> bool {
+    let code =
+        |error: &dyn sqlx::error::DatabaseError| matches!(error.code().as_deref(), Some("40001" | "40P01"));
+    matches!(error, StoreError::Unavailable(sqlx::Error::Database(error)) if code(&**error))
+}
+
+/// Whether a connection ended: where it stood between two queries, a standby gives up both.
+fn is_cut(error: &StoreError) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    match error {
-        StoreError::Unavailable(sqlx::Error::Database(error)) => {
-            matches!(error.code().as_deref(), Some("40001" | "40P01"))
-        }
-        StoreError::Unavailable(sqlx::Error::Io(error)) => {
-            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-        }
-        _ => false,
-    }
+    let StoreError::Unavailable(sqlx::Error::Io(error)) = error else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 impl Replica {
-    /// The next slices of a walk; `None` where it has to be taken elsewhere. A read that was given up is tried once more: it sees what had
+    /// The next slices of a walk; `None` where it has to be taken elsewhere. A read that was given up is tried again: it sees what had
     /// to be replayed.
     async fn walk(&self, walk: &Walk) -> Option<Walked> {
-        let read = || while_alive(&self.pool, walk::walk(&self.pool, walk));
-        let mut answer = read().await;
-        if answer.as_ref().is_err_and(may_be_conflict) {
-            answer = read().await;
-            if answer.as_ref().map_or_else(may_be_conflict, |_| true) {
-                self.metrics.conflicts.inc();
+        for tried in 0..TRIES {
+            match while_alive(&self.pool, walk::walk(&self.pool, walk)).await {
+                Ok(found) => {
+                    if tried > 0 {
+                        self.metrics.conflicts.inc();
+                    }
+                    self.answered();
+                    return Some(found);
+                }
+                Err(error) if is_conflict(&error) || is_cut(&error) && tried + 1 < TRIES => {}
+                Err(error) => {
+                    self.failed(&error.to_string());
+                    return None;
+                }
             }
         }
-        match answer {
-            Ok(found) => {
-                self.answered();
-                Some(found)
-            }
-            Err(error) if may_be_conflict(&error) => None,
-            Err(error) => {
-                self.failed(&error.to_string());
-                None
-            }
-        }
+        self.metrics.conflicts.inc();
+        None
     }
 
     fn is_worth_asking(&self) -> bool {
