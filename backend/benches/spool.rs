@@ -16,7 +16,7 @@ fn record() -> Record {
         received_at_us: 1_700_000_000_000_000,
         peer: ([127, 0, 0, 1], 9060).into(),
         transport: hep::Transport::Udp,
-        hep: vec![b'x'; PACKET_LEN],
+        hep: vec![b'x'; PACKET_LEN].into(),
     }
 }
 

@@ -86,7 +86,7 @@ fn record(captured: &Captured) -> Record {
         received_at_us: captured.captured_at_us,
         peer: captured.src,
         transport: hep::Transport::Tcp,
-        hep,
+        hep: hep.into(),
     }
 }
 

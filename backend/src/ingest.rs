@@ -18,7 +18,7 @@ pub mod unix;
 mod way;
 
 pub use acknowledge::Receipt;
-pub use admission::{Admission, Arrival, Outcome, Refusal, Rules};
+pub use admission::{Admission, Arrival, Batch, Outcome, Refusal, Rules};
 pub use way::Way;
 
 /// How long a stream is held back before it is asked for again whether it may go on.

@@ -86,6 +86,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 mod disk;
@@ -105,6 +106,7 @@ pub use identity::identity;
 pub use reader::{Batch, SpoolReader};
 pub use recovery::lock;
 pub use segment::MAX_RECORD_LEN;
+pub use shared::Taking;
 pub use stats::{SpoolSnapshot, SpoolStats};
 pub use streams::{Standing, WINDOW};
 pub use writer::{SpoolHandle, SpoolWriter};
@@ -118,9 +120,8 @@ use streams::Streams;
 pub fn segment_of(number: u64, records: &[&Record]) -> (String, Vec<u8>) {
     let mut octets = segment::header(number).to_vec();
     for record in records {
-        if let Some(head) = segment::Head::new(record, None) {
-            octets.extend_from_slice(head.octets());
-            octets.extend_from_slice(&record.hep);
+        if let Some(head) = segment::Head::new(&record.lend(), None) {
+            head.append(&record.hep, &mut octets);
         }
     }
     (segment::name(number), octets)
@@ -141,9 +142,10 @@ pub struct Position {
     pub offset: u64,
 }
 
-/// One HEP packet as it was received.
+/// One HEP packet as it was received: lent when it is offered, and shared with what was read of the spool at once when it
+/// comes out.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Record {
+pub struct Record<Octets = Bytes> {
     /// Time of receipt, microseconds since 1970.
     pub received_at_us: i64,
     /// Who sent it. Flow label and scope of an IPv6 address are not kept.
@@ -151,7 +153,22 @@ pub struct Record {
     /// How it came to us.
     pub transport: hep::Transport,
     /// The packet.
-    pub hep: Vec<u8>,
+    pub hep: Octets,
+}
+
+impl Record {
+    /// The same, its packet lent.
+    fn lend(&self) -> Record<&[u8]> {
+        self.with(&self.hep)
+    }
+}
+
+impl<Octets> Record<Octets> {
+    /// The same with this packet.
+    fn with<Others>(&self, hep: Others) -> Record<Others> {
+        let Self { received_at_us, peer, transport, .. } = *self;
+        Record { received_at_us, peer, transport, hep }
+    }
 }
 
 /// What became of a packet that was offered and not refused.

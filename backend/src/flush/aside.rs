@@ -91,5 +91,5 @@ fn record(message: &Message) -> Option<Record> {
     };
     let mut hep = Vec::new();
     hep::encode(&packet, &mut hep).ok()?;
-    Some(Record { received_at_us: captured.captured_at_us, peer: captured.src, transport, hep })
+    Some(Record { received_at_us: captured.captured_at_us, peer: captured.src, transport, hep: hep.into() })
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::places::Place;
 use super::stream::Origin;
-use super::{Admission, Refusal, Way};
+use super::{Admission, Outcome, Refusal, Way};
 
 /// The longest body and the longest frame, octets.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -152,19 +152,28 @@ impl Door {
     /// Takes packets that stand back to back; whether they were whole.
     async fn take(&self, origin: Origin, mut rest: &[u8]) -> (Taken, bool) {
         let mut taken = Taken::default();
+        let mut batch = self.admission.batch();
+        let mut whole = false;
         while let Ok(Frame::Complete(length)) = framing::frame(rest) {
             let (packet, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = after;
-            match self.admission.take(origin.packet(packet), || self.stop.is_cancelled()).await.result {
-                Ok(()) => taken.accepted += 1,
-                Err(refusal) => *taken.refused.entry(refusal.as_str()).or_default() += 1,
-            }
+            let _told_when_it_is_taken = batch.add(origin.packet(packet));
             if rest.is_empty() {
-                return (taken, true);
+                whole = true;
+                break;
             }
         }
-        self.admission.refuse(origin.packet(rest), Refusal::Malformed);
-        *taken.refused.entry(Refusal::Malformed.as_str()).or_default() += 1;
-        (taken, false)
+        let mut told = |outcome: Outcome| match outcome.result {
+            Ok(()) => taken.accepted += 1,
+            Err(refusal) => *taken.refused.entry(refusal.as_str()).or_default() += 1,
+        };
+        while !batch.take(self.stop.is_cancelled(), &mut told) {
+            self.admission.hold_back().await;
+        }
+        if !whole {
+            self.admission.refuse(origin.packet(rest), Refusal::Malformed);
+            *taken.refused.entry(Refusal::Malformed.as_str()).or_default() += 1;
+        }
+        (taken, whole)
     }
 }

@@ -92,46 +92,73 @@ pub async fn receive(
             }
             return Ok(());
         }
-        loop {
-            match framing::frame(&buffer) {
-                Ok(Frame::Complete(length)) => {
-                    let packet = origin.packet(buffer.get(..length).unwrap_or_default());
+        let mut batch = admission.batch();
+        let mut length = 0;
+        let mut closing = None;
+        while closing.is_none() {
+            let rest = buffer.get(length..).unwrap_or_default();
+            match framing::frame(rest) {
+                Ok(Frame::Complete(of_packet)) => {
+                    let packet = rest.get(..of_packet).unwrap_or(rest);
                     // At once, so that its sender knows also while the spool is full.
                     if std::mem::take(&mut is_first)
-                        && let Some(sequence) =
-                            hep::decode(packet.packet).ok().and_then(|packet| packet.sequence)
+                        && let Some(sequence) = hep::decode(packet).ok().and_then(|packet| packet.sequence)
                     {
                         answers.begin(sequence.stream);
                     }
-                    let take = admission.take(packet, || stop.is_cancelled());
-                    let Outcome { result, receipt } = answers.during(take).await;
-                    if result == Err(Refusal::Key) {
-                        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "its key opens nothing"));
+                    if batch.add(origin.packet(packet)) == Err(Refusal::Key) {
+                        closing = Some(Closing::Key);
                     }
-                    if let Some(receipt) = receipt {
-                        answers.note(receipt);
-                    }
-                    let stopped = matches!(result, Err(Refusal::SpoolFull | Refusal::Closed));
-                    if stopped && answers.are_wanted() {
-                        // It will be sent again. A later one must not be taken before it.
-                        answers.finish().await;
-                        return Ok(());
-                    }
-                    if result.is_ok() {
-                        place.keep();
-                    }
+                    length += packet.len();
                     begun = None;
-                    buffer.advance(length.min(buffer.len()));
                 }
                 Ok(Frame::Incomplete { .. }) => {
-                    begun = begun.or_else(|| (!buffer.is_empty()).then(Instant::now));
+                    begun = begun.or_else(|| (!rest.is_empty()).then(Instant::now));
                     break;
                 }
-                Err(error) => {
-                    admission.refuse(origin.packet(&buffer), Refusal::Malformed);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
+                Err(error) => closing = Some(Closing::Garbage(error)),
             }
         }
+        let (mut brought, mut stopped) = (false, false);
+        loop {
+            let all = batch.take(stop.is_cancelled(), |Outcome { result, receipt }| {
+                brought |= result.is_ok();
+                stopped |= matches!(result, Err(Refusal::SpoolFull | Refusal::Closed));
+                if let Some(receipt) = receipt {
+                    answers.note(receipt);
+                }
+            });
+            if std::mem::take(&mut brought) {
+                place.keep();
+            }
+            if all {
+                break;
+            }
+            answers.during(admission.hold_back()).await;
+        }
+        if stopped && answers.are_wanted() {
+            // It will be sent again.
+            answers.finish().await;
+            return Ok(());
+        }
+        match closing {
+            None => {}
+            Some(Closing::Key) => {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "its key opens nothing"));
+            }
+            Some(Closing::Garbage(error)) => {
+                admission.refuse(origin.packet(buffer.get(length..).unwrap_or_default()), Refusal::Malformed);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        buffer.advance(length.min(buffer.len()));
     }
+}
+
+/// Why a stream is closed after what came before is taken.
+enum Closing {
+    /// One of its packets may not be sent.
+    Key,
+    /// What follows is no packet.
+    Garbage(hep::FramingError),
 }

@@ -127,18 +127,19 @@ fn receive(socket: &UdpSocket, state: &UdpSocketState, admission: &Admission, st
                 continue;
             }
         };
+        let mut batch = admission.batch();
         for (buffer, meta) in memory.chunks(DATAGRAM_BYTES).zip(&metas).take(count) {
             // The kernel may have joined datagrams of one sender: each is `stride` long, the last may be shorter.
             let joined = buffer.get(..meta.len).unwrap_or_default();
-            let offer = |packet: &[u8]| {
-                let arrival = Arrival { way: Way::Udp, peer: meta.addr, packet };
-                let _counted = admission.offer(arrival);
+            let mut add = |packet| {
+                let _counted = batch.add(Arrival { way: Way::Udp, peer: meta.addr, packet });
             };
             if joined.is_empty() {
-                offer(joined);
+                add(joined);
             }
-            joined.chunks(meta.stride.max(1)).for_each(offer);
+            joined.chunks(meta.stride.max(1)).for_each(add);
         }
+        let _datagrams_never_wait = batch.take(false, |_| {});
     }
 }
 

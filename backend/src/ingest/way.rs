@@ -31,6 +31,12 @@ impl Way {
         }
     }
 
+    /// Whether each packet comes by itself: it neither waits, nor is it sent again.
+    #[must_use]
+    pub const fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp)
+    }
+
     /// What the spool notes: the nearest transport that it has a number for.
     #[must_use]
     pub const fn recorded(self) -> hep::Transport {

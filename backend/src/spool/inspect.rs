@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::segment::{self, HEADER_LEN, HeaderIs, Parsed};
 use super::{Record, SpoolError};
 
@@ -61,7 +63,7 @@ pub fn inspect(path: &Path) -> Result<Segment, SpoolError> {
     while !rest.is_empty() {
         let taken = match segment::parse(rest) {
             Parsed::Record(record, taken) => {
-                records.push(record);
+                records.push(record.with(Bytes::copy_from_slice(record.hep)));
                 segment::each_number(&rest[..taken], |_, _| numbered += 1);
                 taken
             }
@@ -88,7 +90,7 @@ impl Record {
     pub fn for_stream(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut packet = hep::decode(&self.hep).ok()?;
         if packet.version == hep::Version::Hep3 && key.is_none() {
-            return Some(self.hep.clone());
+            return Some(self.hep.to_vec());
         }
         packet.version = hep::Version::Hep3;
         packet.auth_key = key.or(packet.auth_key);
@@ -117,7 +119,7 @@ mod tests {
             received_at_us: 1_700_000_000_123_456 + i64::from(n),
             peer: "192.0.2.1:9060".parse().expect("an address"),
             transport: hep::Transport::Udp,
-            hep: vec![n; 100],
+            hep: vec![n; 100].into(),
         }
     }
 
@@ -183,13 +185,13 @@ mod tests {
             b"OPTIONS sip:x SIP/2.0\r\n\r\n",
         ]
         .concat();
-        let bytes = Record { hep: hep1.clone(), ..record(0) }.for_stream(None).expect("a packet");
+        let bytes = Record { hep: hep1.clone().into(), ..record(0) }.for_stream(None).expect("a packet");
         let packet = hep::decode(&bytes).expect("HEP3");
         assert_eq!(packet.version, hep::Version::Hep3);
         assert_eq!(packet.time, Some(hep::Timestamp { seconds: 1_700_000_000, microseconds: 123_456 }));
         assert_eq!(packet.payload, hep::Payload::Plain(b"OPTIONS sip:x SIP/2.0\r\n\r\n"));
         assert_eq!(record(1).for_stream(None), None);
-        let bytes = Record { hep: hep1, ..record(0) }.for_stream(Some(b"a key")).expect("a packet");
+        let bytes = Record { hep: hep1.into(), ..record(0) }.for_stream(Some(b"a key")).expect("a packet");
         assert_eq!(hep::decode(&bytes).expect("HEP3").auth_key, Some(&b"a key"[..]));
     }
 
@@ -205,7 +207,7 @@ mod tests {
         let mut octets = Vec::new();
         hep::encode(&packet, &mut octets).expect("a packet");
         hep::erase_key(&mut octets);
-        let kept = Record { hep: octets.clone(), ..record(0) };
+        let kept = Record { hep: octets.clone().into(), ..record(0) };
         assert_eq!(kept.for_stream(None), Some(octets));
         let sent = kept.for_stream(Some(b"another, longer one")).expect("a packet");
         let expected = hep::Packet { auth_key: Some(b"another, longer one"), ..packet };
@@ -213,6 +215,6 @@ mod tests {
         let long = hep::Packet { payload: hep::Payload::Plain(&[b'x'; 65_500]), ..hep::Packet::default() };
         let mut octets = Vec::new();
         hep::encode(&long, &mut octets).expect("a packet");
-        assert_eq!(Record { hep: octets, ..record(0) }.for_stream(Some(&[b'k'; 64])), None);
+        assert_eq!(Record { hep: octets.into(), ..record(0) }.for_stream(Some(&[b'k'; 64])), None);
     }
 }

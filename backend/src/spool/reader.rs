@@ -1,9 +1,10 @@
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::segment::{self, HEADER_LEN, Parsed};
 use super::shared::{Extent, Shared, lock};
@@ -21,7 +22,6 @@ pub struct SpoolReader {
     opened: u64,
     /// The segment of `position`, once something was read of it.
     file: Option<(u64, File)>,
-    buffer: Vec<u8>,
 }
 
 /// Some records.
@@ -35,7 +35,7 @@ pub struct Batch {
 
 impl SpoolReader {
     pub(super) fn new(shared: Arc<Shared>, dir: PathBuf, start: Position, opened: u64) -> Self {
-        Self { shared, dir, position: start, opened, file: None, buffer: Vec::new() }
+        Self { shared, dir, position: start, opened, file: None }
     }
 
     /// The next records, all of them durable: as many as there are, up to `max_records` and to `max_bytes` octets of
@@ -136,18 +136,18 @@ impl SpoolReader {
             && records.len() < max_records
             && (records.is_empty() || bytes < max_bytes)
         {
-            self.fill(end, wanted)?;
+            let piece = self.piece(end, wanted)?;
             wanted = PIECE;
             let mut at = 0;
             while records.len() < max_records {
-                match segment::parse(&self.buffer[at..]) {
+                match segment::parse(&piece[at..]) {
                     Parsed::Record(record, total) => {
                         if !records.is_empty() && bytes + record.hep.len() > max_bytes {
                             self.position.offset += at as u64;
                             return Ok(records);
                         }
                         bytes += record.hep.len();
-                        records.push(record);
+                        records.push(record.with(piece.slice_ref(record.hep)));
                         at += total;
                     }
                     Parsed::Streams(total) => at += total,
@@ -167,20 +167,25 @@ impl SpoolReader {
         Ok(records)
     }
 
-    /// Reads from the position on into the buffer, `wanted` octets or up to `end`.
-    fn fill(&mut self, end: u64, wanted: usize) -> Result<(), SpoolError> {
+    /// What stands at the position: `wanted` octets, or what there is up to `end`.
+    fn piece(&mut self, end: u64, wanted: usize) -> Result<Bytes, SpoolError> {
         let Position { segment, offset } = self.position;
         let path = || segment::path(&self.dir, segment);
-        let file = match self.file.take() {
+        let mut file = match self.file.take() {
             Some((number, file)) if number == segment => file,
             _ => File::open(path()).map_err(|error| SpoolError::io("open", path())(error))?,
         };
         let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(wanted);
-        self.buffer.resize(len, 0);
-        file.read_exact_at(&mut self.buffer, offset)
-            .map_err(|error| SpoolError::io("read", path())(error))?;
+        let mut piece = Vec::with_capacity(len);
+        let read = file.seek(SeekFrom::Start(offset));
+        let read = read.and_then(|_offset| (&file).take(len as u64).read_to_end(&mut piece));
+        match read {
+            Ok(read) if read == len => {}
+            Ok(_) => return Err(SpoolError::io("read", path())(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(SpoolError::io("read", path())(error)),
+        }
         self.file = Some((segment, file));
-        Ok(())
+        Ok(piece.into())
     }
 
     /// Leaves out what follows a bad record, up to the offset `end`: where the next one begins cannot be known.

@@ -88,15 +88,16 @@ pub(super) fn check_header(octets: &[u8], expected: u64) -> HeaderIs {
     if *found == header_of(version, expected) { HeaderIs::Good } else { HeaderIs::Bad }
 }
 
-/// The octets of a record before its packet: prefix, time, transport, peer, stream and number.
+/// The octets of a record before its packet: prefix, time, transport, peer, stream and number; its CRC is computed when the
+/// packet stands behind it.
 pub(super) struct Head {
     octets: [u8; PREFIX_LEN + 44],
     len: usize,
 }
 
 impl Head {
-    /// For this record; its CRC is computed here, over the packet too. `None` if the record is too long.
-    pub(super) fn new(record: &Record, sequence: Option<Sequence>) -> Option<Self> {
+    /// For this record. `None` if it is too long.
+    pub(super) fn new(record: &Record<&[u8]>, sequence: Option<Sequence>) -> Option<Self> {
         let mut head = Self { octets: [0; PREFIX_LEN + 44], len: PREFIX_LEN };
         head.put(&record.received_at_us.to_le_bytes());
         let (family, port) = match record.peer {
@@ -115,12 +116,8 @@ impl Head {
             head.put(&number.to_le_bytes());
         }
         let body_len = head.len - PREFIX_LEN + record.hep.len();
-        let length = u32::try_from(body_len).ok().filter(|_| body_len <= MAX_RECORD_LEN)?.to_le_bytes();
-        let crc = crc32c::crc32c(&length);
-        let crc = crc32c::crc32c_append(crc, &head.octets[PREFIX_LEN..head.len]);
-        let crc = crc32c::crc32c_append(crc, &record.hep);
-        head.octets[..4].copy_from_slice(&length);
-        head.octets[4..PREFIX_LEN].copy_from_slice(&crc.to_le_bytes());
+        let length = u32::try_from(body_len).ok().filter(|_| body_len <= MAX_RECORD_LEN)?;
+        head.octets[..4].copy_from_slice(&length.to_le_bytes());
         Some(head)
     }
 
@@ -129,16 +126,27 @@ impl Head {
         self.len += octets.len();
     }
 
-    pub(super) fn octets(&self) -> &[u8] {
-        &self.octets[..self.len]
+    /// Octets of the record with a packet of this length.
+    pub(super) const fn record_len(&self, packet_len: usize) -> usize {
+        self.len + packet_len
+    }
+
+    /// Appends the record with its packet.
+    pub(super) fn append(&self, packet: &[u8], group: &mut Vec<u8>) {
+        let from = group.len();
+        group.extend_from_slice(&self.octets[..self.len]);
+        group.extend_from_slice(packet);
+        let record = &mut group[from..];
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&record[..4]), &record[PREFIX_LEN..]);
+        record[4..PREFIX_LEN].copy_from_slice(&crc.to_le_bytes());
     }
 }
 
 /// What stands at the start of some octets.
 #[derive(Debug, PartialEq)]
-pub(super) enum Parsed {
+pub(super) enum Parsed<'a> {
     /// A record, and the octets it takes.
-    Record(Record, usize),
+    Record(Record<&'a [u8]>, usize),
     /// Streams, and the octets that they take.
     Streams(usize),
     /// The start of a record that takes so many octets in all.
@@ -148,7 +156,7 @@ pub(super) enum Parsed {
 }
 
 /// Reads one record.
-pub(super) fn parse(octets: &[u8]) -> Parsed {
+pub(super) fn parse(octets: &[u8]) -> Parsed<'_> {
     let total = match check(octets) {
         Ok(total) => total,
         Err(parsed) => return parsed,
@@ -204,7 +212,7 @@ pub(super) fn each_number(record: &[u8], mut note: impl FnMut(u64, u64)) {
 }
 
 /// Octets the record at the start of `octets` takes, if its length and CRC are right.
-pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed> {
+pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed<'static>> {
     let Some((length, rest)) = octets.split_first_chunk::<4>() else {
         return Err(Parsed::Incomplete(PREFIX_LEN));
     };
@@ -219,12 +227,12 @@ pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed> {
     if u32::from_le_bytes(*crc) == expected { Ok(total) } else { Err(Parsed::Bad) }
 }
 
-enum Body {
-    Record(Record),
+enum Body<'a> {
+    Record(Record<&'a [u8]>),
     Streams,
 }
 
-fn read_body(body: &[u8]) -> Option<Body> {
+fn read_body(body: &[u8]) -> Option<Body<'_>> {
     let (time, rest) = body.split_first_chunk::<8>()?;
     let (&[transport, family, port0, port1], rest) = rest.split_first_chunk::<4>()?;
     if transport == STREAMS {
@@ -240,7 +248,7 @@ fn read_body(body: &[u8]) -> Option<Body> {
         received_at_us: i64::from_le_bytes(*time),
         peer: SocketAddr::new(ip, u16::from_le_bytes([port0, port1])),
         transport: hep::Transport::from_code(transport & !NUMBERED)?,
-        hep: hep.to_vec(),
+        hep,
     }))
 }
 
@@ -280,7 +288,9 @@ mod tests {
     }
 
     fn encode_numbered(record: &Record, sequence: Option<Sequence>) -> Vec<u8> {
-        [Head::new(record, sequence).unwrap().octets(), &record.hep].concat()
+        let mut octets = Vec::new();
+        Head::new(&record.lend(), sequence).unwrap().append(&record.hep, &mut octets);
+        octets
     }
 
     fn numbers(record: &[u8]) -> Vec<(u64, u64)> {
@@ -297,7 +307,7 @@ mod tests {
                 received_at_us,
                 peer: SocketAddr::new(ip, port),
                 transport,
-                hep,
+                hep: hep.into(),
             },
         )
     }
@@ -313,7 +323,8 @@ mod tests {
             let octets = encode_numbered(&record, sequence);
             prop_assert_eq!(numbers(&octets), numbered.into_iter().collect::<Vec<_>>());
             let total = octets.len();
-            prop_assert_eq!(parse(&[octets.clone(), rest].concat()), Parsed::Record(record, total));
+            let followed = [octets.clone(), rest].concat();
+            prop_assert_eq!(parse(&followed), Parsed::Record(record.lend(), total));
             for end in 0..total {
                 let incomplete = matches!(parse(&octets[..end]), Parsed::Incomplete(needed) if needed > end);
                 prop_assert!(incomplete);
@@ -367,11 +378,11 @@ mod tests {
             received_at_us: 0,
             peer: ([127, 0, 0, 1], 9060).into(),
             transport: hep::Transport::Udp,
-            hep: vec![0; MAX_RECORD_LEN - 16],
+            hep: vec![0; MAX_RECORD_LEN - 16].into(),
         };
-        assert!(Head::new(&record, None).is_some());
-        record.hep.push(0);
-        assert!(Head::new(&record, None).is_none());
+        assert!(Head::new(&record.lend(), None).is_some());
+        record.hep = vec![0; MAX_RECORD_LEN - 15].into();
+        assert!(Head::new(&record.lend(), None).is_none());
     }
 
     #[test]

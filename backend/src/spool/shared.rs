@@ -40,6 +40,20 @@ pub(super) struct Group {
     pub(super) octets: Vec<u8>,
     /// How many they are.
     pub(super) records: u64,
+    /// Their streams and numbers, where they are numbered: of several in a row of one stream the highest.
+    pub(super) numbers: Vec<(u64, u64)>,
+}
+
+impl Group {
+    fn push(&mut self, head: &Head, packet: &[u8], sequence: Option<Sequence>) {
+        head.append(packet, &mut self.octets);
+        self.records += 1;
+        let Some(Sequence { stream, number, .. }) = sequence else { return };
+        match self.numbers.last_mut() {
+            Some((last, highest)) if *last == stream => *highest = number.max(*highest),
+            _ => self.numbers.push((stream, number)),
+        }
+    }
 }
 
 /// The group that is being gathered.
@@ -89,56 +103,20 @@ impl Shared {
         }
     }
 
-    /// Takes a record into memory, unless it came before.
-    pub(super) fn offer(&self, record: &Record, sequence: Option<Sequence>) -> Result<Taken, Refused> {
-        let Some(head) = Head::new(record, sequence) else {
-            self.stats.refused();
-            return Err(Refused::Full);
-        };
-        let len = head.octets().len() + record.hep.len();
-        let is_datagram = record.transport == Transport::Udp;
-
+    /// Lets records be taken, and gives nobody else a turn meanwhile.
+    pub(super) fn taking<T>(&self, take: impl FnOnce(&mut Taking<'_>) -> T) -> T {
         let mut pending = lock(&self.pending);
-        if pending.closed {
-            return Err(Refused::Closed);
-        }
-        let standing = sequence.map(|sequence| pending.streams.standing(sequence, is_datagram));
-        let standing = standing.unwrap_or_default();
-        if standing == Standing::Again {
-            return Ok(Taken { ticket: pending.taken, standing });
-        }
-        let held = pending.held_bytes + len as u64;
-        let on_disk = held + self.headers(held, pending.streams.len());
-        if held > self.memory_bytes || self.stats.disk_bytes() + on_disk > self.max_bytes {
-            drop(pending);
-            self.stats.refused();
-            return Err(Refused::Full);
-        }
-        if let Some(sequence) = sequence {
-            self.note(&mut pending.streams, sequence);
-        }
-        let before = pending.group.octets.len();
-        pending.group.octets.extend_from_slice(head.octets());
-        pending.group.octets.extend_from_slice(&record.hep);
-        pending.group.records += 1;
-        pending.held_bytes = held;
-        pending.taken += 1;
-        let ticket = pending.taken;
+        let (octets, taken) = (pending.group.octets.len(), pending.taken);
+        let result = take(&mut Taking { shared: self, pending: &mut pending });
+        let (more_octets, more_taken) = (pending.group.octets.len(), pending.taken);
         drop(pending);
-        self.stats.offered();
+        self.stats.offered(more_taken - taken);
         // The writer sleeps until a group begins, and then until it is due or large enough.
-        if before == 0 || (before < self.sync_bytes && before + len >= self.sync_bytes) {
+        let begins = octets == 0 && more_octets > 0;
+        if begins || (octets < self.sync_bytes && more_octets >= self.sync_bytes) {
             self.pending_changed.notify_one();
         }
-        Ok(Taken { ticket, standing })
-    }
-
-    /// Notes a packet that is not to be in the spool: it is not missing, and need not come again.
-    pub(super) fn pass(&self, sequence: Sequence, is_datagram: bool) -> Taken {
-        let mut pending = lock(&self.pending);
-        let standing = pending.streams.standing(sequence, is_datagram);
-        self.note(&mut pending.streams, sequence);
-        Taken { ticket: pending.taken, standing }
+        result
     }
 
     fn note(&self, streams: &mut Streams, sequence: Sequence) {
@@ -159,6 +137,56 @@ impl Shared {
     pub(super) fn close(&self) {
         lock(&self.pending).closed = true;
         self.pending_changed.notify_all();
+    }
+}
+
+/// Takes records into memory, one after the other.
+pub struct Taking<'a> {
+    shared: &'a Shared,
+    pending: &'a mut Pending,
+}
+
+impl Taking<'_> {
+    /// Takes a record, unless it came before. Never waits; refusals are counted.
+    ///
+    /// # Errors
+    /// When a bound is reached, or the spool is closed.
+    pub fn take(&mut self, record: &Record<&[u8]>, sequence: Option<Sequence>) -> Result<Taken, Refused> {
+        let Self { shared, pending } = self;
+        let Some(head) = Head::new(record, sequence) else {
+            shared.stats.refused();
+            return Err(Refused::Full);
+        };
+        if pending.closed {
+            return Err(Refused::Closed);
+        }
+        let is_datagram = record.transport == Transport::Udp;
+        let standing = sequence.map(|sequence| pending.streams.standing(sequence, is_datagram));
+        let standing = standing.unwrap_or_default();
+        if standing == Standing::Again {
+            return Ok(Taken { ticket: pending.taken, standing });
+        }
+        let held = pending.held_bytes + head.record_len(record.hep.len()) as u64;
+        let on_disk = held + shared.headers(held, pending.streams.len());
+        if held > shared.memory_bytes || shared.stats.disk_bytes() + on_disk > shared.max_bytes {
+            shared.stats.refused();
+            return Err(Refused::Full);
+        }
+        if let Some(sequence) = sequence {
+            shared.note(&mut pending.streams, sequence);
+        }
+        pending.group.push(&head, record.hep, sequence);
+        pending.held_bytes = held;
+        pending.taken += 1;
+        Ok(Taken { ticket: pending.taken, standing })
+    }
+
+    /// Notes a numbered packet that is not to be taken: it is not missing, and need not come again.
+    pub fn pass(&mut self, sequence: Sequence, is_datagram: bool) -> Taken {
+        let Self { shared, pending } = self;
+        let standing = pending.streams.standing(sequence, is_datagram);
+        shared.note(&mut pending.streams, sequence);
+        Taken { ticket: pending.taken, standing }
     }
 }
 

@@ -99,8 +99,8 @@ impl SpoolStats {
         self.disk_bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn offered(&self) {
-        self.records_offered.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn offered(&self, records: u64) {
+        self.records_offered.fetch_add(records, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self) {

@@ -266,10 +266,10 @@ impl Metrics {
         let _named_already = self.udp_sockets.set(inodes);
     }
 
-    /// Counts a packet that came this way.
-    pub fn ingested(&self, transport: &'static str, result: &'static str, size: usize) {
-        self.packets.get_or_create(&IngestLabels { transport, result }).inc();
-        self.bytes.inc_by(size as u64);
+    /// Counts packets that came this way, and their octets.
+    pub fn ingested(&self, transport: &'static str, result: &'static str, packets: u64, octets: u64) {
+        self.packets.get_or_create(&IngestLabels { transport, result }).inc_by(packets);
+        self.bytes.inc_by(octets);
     }
 
     /// The counter of a rule of this kind and name; there from now on, also while it is 0.

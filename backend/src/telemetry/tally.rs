@@ -64,29 +64,31 @@ impl Delivery {
         self.missing.saturating_sub(self.late)
     }
 
-    fn note(&mut self, standing: Standing) {
-        match standing {
+    fn note(&mut self, counted: &Counted) {
+        match counted.standing {
             Standing::New { missing } => self.missing += missing,
-            Standing::Late => self.late += 1,
-            Standing::Again => self.repeated += 1,
+            Standing::Late => self.late += counted.packets,
+            Standing::Again => self.repeated += counted.packets,
         }
     }
 }
 
-/// What is known of a packet when it is counted.
+/// What is known of packets when they are counted: one, or several that came together and differ in nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
-    /// Who sent it.
+    /// Who sent them.
     pub peer: SocketAddr,
-    /// When it came, µs since the epoch.
+    /// How many they are.
+    pub packets: u64,
+    /// When they came, µs since the epoch.
     pub received_at_us: i64,
-    /// Which agent it is of, where it could be read.
+    /// Which agent they are of, where it could be read.
     pub agent_id: Option<u32>,
-    /// When the agent captured it, µs since the epoch, where it says so.
+    /// When the agent captured the last of them, µs since the epoch, where it says so.
     pub captured_at_us: Option<i64>,
-    /// What became of it: taken, or refused for this reason.
+    /// What became of them: taken, or refused for this reason.
     pub result: Result<(), &'static str>,
-    /// How its number stands to those that came before.
+    /// How their numbers stand to those that came before; what is missing before any of them, in all.
     pub standing: Standing,
 }
 
@@ -125,7 +127,7 @@ struct Clock {
 }
 
 impl Tally {
-    /// Counts a packet. Tells whether it is the first of its peer that was refused for its reason.
+    /// Counts packets. Tells whether the first of its peer that was refused for its reason is among them.
     pub fn count(&self, counted: &Counted) -> bool {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { peers, agents } = &mut *inner;
@@ -139,7 +141,7 @@ impl Tally {
             match agents.entry(agent_id, counted.result.is_ok(), new, |agent| agent.counts.accepted) {
                 Some(agent) => {
                     agent.counts.count(counted);
-                    agent.delivery.note(counted.standing);
+                    agent.delivery.note(counted);
                     agent.peer = counted.peer;
                     if let Some(captured_at_us) = counted.captured_at_us.filter(|_| counted.result.is_ok()) {
                         agent.clock.note(counted.received_at_us, captured_at_us);
@@ -209,13 +211,13 @@ impl Counts {
         match counted.result {
             Ok(()) if counted.standing == Standing::Again => false,
             Ok(()) => {
-                self.accepted += 1;
+                self.accepted += counted.packets;
                 false
             }
             Err(reason) => {
                 let count = self.refused.entry(reason).or_default();
-                *count += 1;
-                *count == 1
+                *count += counted.packets;
+                *count == counted.packets
             }
         }
     }
@@ -326,6 +328,7 @@ mod tests {
 
     fn counted(peer: &str, agent_id: u32, at_us: i64, result: Result<(), &'static str>) -> Counted {
         Counted {
+            packets: 1,
             peer: peer.parse().expect("an address"),
             received_at_us: at_us,
             agent_id: Some(agent_id),

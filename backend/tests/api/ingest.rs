@@ -16,6 +16,7 @@ async fn agents_and_peers_are_listed_with_refusals_and_clocks() {
         json!({"items": [], "others": {"accepted": 0, "refused": {}}})
     );
     let counted = Counted {
+        packets: 1,
         peer: "192.0.2.9:4000".parse().unwrap(),
         received_at_us: START_US,
         agent_id: Some(2001),

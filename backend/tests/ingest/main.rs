@@ -7,6 +7,7 @@ mod pipeline;
 mod poison;
 mod rules;
 mod tenants;
+mod together;
 mod ways;
 
 use std::io::Write;

@@ -32,6 +32,7 @@ pub struct Pipeline {
     pub quarantine: Arc<Quarantine>,
     pub admission: Admission,
     writer: SpoolWriter,
+    ingest: TaskTracker,
     stop: CancellationToken,
     stop_flushing: Arc<AtomicBool>,
     flusher: std::thread::JoinHandle<()>,
@@ -97,11 +98,12 @@ impl Pipeline {
             idle: None,
             balancers: Arc::default(),
         };
-        tokio::spawn(tcp::accept(listener, tcp::Speaks::Hep, limits, admission.clone(), stop.clone()));
+        let ingest = TaskTracker::new();
+        ingest.spawn(tcp::accept(listener, tcp::Speaks::Hep, limits, admission.clone(), stop.clone()));
         let bound = udp::bind("127.0.0.1:0".parse().expect("an address"), 2, 1 << 20).expect("a port");
         let udp_address = bound.local_addr().expect("bound");
         metrics.udp_sockets(bound.inodes());
-        bound.receive(&admission, &stop, &TaskTracker::new()).expect("threads");
+        bound.receive(&admission, &stop, &ingest).expect("threads");
         Self {
             udp: udp_address,
             tcp: tcp_address,
@@ -110,6 +112,7 @@ impl Pipeline {
             quarantine,
             admission,
             writer,
+            ingest,
             stop,
             stop_flushing,
             flusher,
@@ -123,6 +126,9 @@ impl Pipeline {
 
     pub async fn stop(self) {
         self.stop.cancel();
+        self.ingest.close();
+        // Whoever still receives keeps the spool open, and the next pipeline out of it.
+        self.ingest.wait().await;
         let (writer, flag, flusher) = (self.writer, self.stop_flushing, self.flusher);
         tokio::task::spawn_blocking(move || {
             writer.close().expect("synced");

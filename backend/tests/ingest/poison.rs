@@ -68,7 +68,7 @@ impl Store for Picky {
 fn put_aside(dir: &Path) -> Vec<Vec<u8>> {
     let files = inspect::segments(&dir.join("quarantine")).expect("a folder");
     let records = files.iter().flat_map(|file| inspect::inspect(file).expect("readable").records);
-    records.map(|record| record.hep).collect()
+    records.map(|record| record.hep.to_vec()).collect()
 }
 
 async fn send(pipeline: &Pipeline, packets: std::ops::Range<usize>) {
@@ -115,7 +115,7 @@ async fn a_record_that_cannot_be_read_is_put_aside_and_all_else_is_stored() {
             received_at_us: 1,
             peer: "192.0.2.1:9060".parse().expect("an address"),
             transport: hep::Transport::Tcp,
-            hep: format!("no HEP {n}").into_bytes(),
+            hep: format!("no HEP {n}").into_bytes().into(),
         };
         pipeline.offer(record);
     }
