@@ -5,7 +5,7 @@
 
 mod links;
 mod page;
-mod token;
+pub mod token;
 mod view;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! to Homer's database.
 
 mod page;
-mod row;
+pub mod row;
 mod source;
 
 use std::fs::File;

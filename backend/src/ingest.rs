@@ -7,7 +7,7 @@ pub mod content;
 pub mod http;
 pub mod keys;
 pub mod places;
-mod proxied;
+pub mod proxied;
 pub mod quarantine;
 mod rate;
 pub mod stream;

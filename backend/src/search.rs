@@ -5,7 +5,7 @@
 //! (`partial`) and gives a cursor from which it can go on.
 
 pub mod counts;
-mod cursor;
+pub mod cursor;
 mod duplicates;
 mod events;
 pub mod filter;

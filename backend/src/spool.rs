@@ -256,6 +256,14 @@ pub enum SpoolError {
         /// Why.
         source: std::io::Error,
     },
+    /// A segment's number, or that of the checkpoint, is so great that few come after it. None that was counted up to is.
+    #[error("spool {}: expected segment numbers below 2^63, found {found}", dir.display())]
+    Number {
+        /// The spool's directory.
+        dir: PathBuf,
+        /// The number.
+        found: u64,
+    },
     /// A segment was written by a later version of Siplens.
     #[error("spool segment {}: expected version 1 or 2, found {found}", path.display())]
     Version {

@@ -117,7 +117,7 @@ pub struct Quarantine {
     responses((status = 200, body = Agents), (status = 401, body = ErrorBody))
 )]
 pub async fn agents(State(state): State<Arc<ApiState>>) -> Json<Agents> {
-    let (agents, others) = state.tally.agents();
+    let (agents, others, _) = state.tally.agents();
     Json(Agents { items: agents.into_iter().map(Agent::from).collect(), others: others.into() })
 }
 

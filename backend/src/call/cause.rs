@@ -73,7 +73,7 @@ impl<'a> Causes<'a> {
             _ => None,
         };
         let time = |message: &Message| message.captured.captured_at_us;
-        let late = |cause: &Message| time(cause) - time(message) <= LATE_US;
+        let late = |cause: &Message| time(cause).saturating_sub(time(message)) <= LATE_US;
         cause.copied().filter(|cause| *cause > index && messages.get(*cause).copied().is_some_and(late))
     }
 }

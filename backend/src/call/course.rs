@@ -95,7 +95,7 @@ fn bye(messages: &[Brief], agent_id: Option<u32>, answered_us: i64) -> Option<i6
 
 /// `None` also where the clocks of two agents would make it negative.
 fn interval(from_us: Option<i64>, to_us: Option<i64>) -> Option<i64> {
-    Some(to_us? - from_us?).filter(|interval| *interval >= 0)
+    Some(to_us?.saturating_sub(from_us?)).filter(|interval| *interval >= 0)
 }
 
 #[cfg(test)]

@@ -91,8 +91,8 @@ impl Ladder {
                 from: if is_event { 0 } else { hosts.place(captured.src) },
                 to: if is_event { hosts.list.len().saturating_sub(1) } else { hosts.place(captured.dst) },
                 label: label(message),
-                offset_us: captured.captured_at_us - first_us,
-                delta_us: (captured.captured_at_us - before_us).max(0),
+                offset_us: captured.captured_at_us.saturating_sub(first_us),
+                delta_us: captured.captured_at_us.saturating_sub(before_us).max(0),
                 retransmission: is_sip(message) && !seen.insert(Sent::of(message)),
                 dialog: (!is_event).then(|| dialogs.number(message)),
             });
@@ -151,6 +151,19 @@ mod tests {
 
     fn dialogs(samples: &[Sample]) -> Vec<usize> {
         draw(samples).rows.iter().filter_map(|row| row.dialog).collect()
+    }
+
+    #[test]
+    fn times_of_a_damaged_store_are_drawn_too() {
+        let mut call = call(&answered());
+        let last = call.messages.len() - 1;
+        call.messages[0].captured.captured_at_us = i64::MIN;
+        call.messages[last].captured.captured_at_us = i64::MAX;
+        let ladder = Ladder::draw(&call);
+        assert_eq!(ladder.rows[last].offset_us, i64::MAX);
+        assert!(!crate::export::text(&call).is_empty());
+        let summary = super::super::summary::Summary::read(&call);
+        assert_eq!((summary.first_seen_us, summary.last_seen_us), (i64::MIN, i64::MAX));
     }
 
     #[test]

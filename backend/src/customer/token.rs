@@ -30,12 +30,14 @@ const TOKEN_LEN: usize = SIGNED_LEN + 32;
 /// What a token says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Claim {
+    /// Which link.
     pub id: Uuid,
     /// When it ends, µs since the epoch.
     pub expires_at_us: i64,
 }
 
 /// Signs a claim.
+#[must_use]
 pub fn sign(claim: Claim, key: &[u8; 32]) -> String {
     let mut octets = Vec::with_capacity(TOKEN_LEN);
     octets.extend_from_slice(&[VERSION, KEY]);
@@ -47,6 +49,7 @@ pub fn sign(claim: Claim, key: &[u8; 32]) -> String {
 }
 
 /// Reads a token that was signed with this key; `None` for anything else.
+#[must_use]
 pub fn verify(token: &str, key: &[u8; 32]) -> Option<Claim> {
     let octets: [u8; TOKEN_LEN] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
     let (signed, signature) = octets.split_at_checked(SIGNED_LEN)?;

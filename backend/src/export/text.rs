@@ -22,7 +22,7 @@ pub fn text(call: &Call) -> String {
     let mut before_us = None;
     for (index, message) in call.timeline().into_iter().enumerate() {
         let captured = &message.captured;
-        let delta_us = captured.captured_at_us - before_us.unwrap_or(captured.captured_at_us);
+        let delta_us = captured.captured_at_us.saturating_sub(before_us.unwrap_or(captured.captured_at_us));
         before_us = Some(captured.captured_at_us);
         text.push('\n');
         text.push_str(RULE);

@@ -45,6 +45,13 @@ impl Aside {
         match (StoredSlice { id: 0, last_us, dictionary, blob }).messages() {
             Ok(messages) => {
                 let records: Vec<_> = messages.iter().filter_map(record).collect();
+                if records.len() < messages.len() {
+                    let lost = messages.len() - records.len();
+                    tracing::error!(
+                        records = lost,
+                        "what cannot be stored, and is too long for a packet, is lost"
+                    );
+                }
                 self.keep(&records.iter().collect::<Vec<_>>());
             }
             Err(error) => tracing::error!(%error, "a slice that the store refuses is lost"),
@@ -59,7 +66,10 @@ impl Aside {
             bytes += file.metadata()?.len();
             last = last.max(spool::segment_number(&file.file_name()).unwrap_or(0));
         }
-        let (name, octets) = spool::segment_of(last + 1, records);
+        let Some(number) = last.checked_add(1) else {
+            return Err(std::io::Error::other("no number is left for a file"));
+        };
+        let (name, octets) = spool::segment_of(number, records);
         if bytes + octets.len() as u64 > MOST_BYTES {
             return Ok(None);
         }
@@ -90,6 +100,48 @@ fn record(message: &Message) -> Option<Record> {
         ..hep::Packet::default()
     };
     let mut hep = Vec::new();
-    hep::encode(&packet, &mut hep).ok()?;
+    if hep::encode(&packet, &mut hep).is_err() {
+        // One that was compressed may be longer than a packet.
+        let compressed = hep::compress(&captured.raw);
+        let payload = hep::Payload::Compressed(&compressed);
+        hep::encode(&hep::Packet { payload, ..packet }, &mut hep).ok()?;
+    }
     Some(Record { received_at_us: captured.captured_at_us, peer: captured.src, transport, hep: hep.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::sample::{answered, call};
+    use crate::store::slice::Cutter;
+
+    fn kept(aside: &Aside) -> Vec<Record> {
+        let paths = spool::inspect::segments(&aside.dir).expect("a folder");
+        paths.iter().flat_map(|path| spool::inspect::inspect(path).expect("a segment").records).collect()
+    }
+
+    #[test]
+    fn a_message_that_is_longer_than_a_packet_is_kept_compressed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let aside = Aside::new(dir.path().join("aside"));
+        let mut message = call(&answered()).messages.remove(0);
+        message.captured.raw = [&message.captured.raw[..], &[b'x'; 100_000]].concat().into();
+        let raw = message.captured.raw.clone();
+        let slices = Cutter::default().cut(vec![message]).expect("a slice");
+        aside.keep_slice(&slices[0]);
+        let [record] = &kept(&aside)[..] else { panic!("one is kept") };
+        let packet = hep::decode(&record.hep).expect("a packet");
+        assert_eq!(&*packet.payload.inflate(1 << 20).expect("it inflates"), &*raw);
+    }
+
+    #[test]
+    fn a_file_with_the_greatest_number_is_not_written_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let aside = Aside::new(dir.path().to_owned());
+        let stray = dir.path().join(format!("{}.seg", u64::MAX));
+        std::fs::write(&stray, "not ours").expect("written");
+        let slices = Cutter::default().cut(call(&answered()).messages).expect("a slice");
+        aside.keep_slice(&slices[0]);
+        assert_eq!(std::fs::read(stray).expect("still there"), b"not ours");
+    }
 }

@@ -88,7 +88,7 @@ impl ContentRules {
 
     /// Applies them to a packet that was decoded from these octets, whose payload inflates to at most so much.
     #[must_use]
-    pub(super) fn apply(
+    pub fn apply(
         &self,
         octets: &[u8],
         packet: &Packet<'_>,

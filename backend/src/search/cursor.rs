@@ -10,14 +10,18 @@ use crate::call::message::{Message, MessageId};
 /// A kind of list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum List {
+    /// Messages, newest first.
     Messages,
+    /// Calls, newest first.
     Calls,
 }
 
 /// A place in the order of a list: a message that was listed last, or that the call that was listed last is listed by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cursor {
+    /// When it was captured, µs since the epoch.
     pub captured_at_us: i64,
+    /// Which it is.
     pub id: MessageId,
 }
 
@@ -32,20 +36,27 @@ impl List {
 }
 
 impl Cursor {
+    /// The place of this message.
+    #[must_use]
     pub fn at(message: &Message) -> Self {
         let (captured_at_us, id) = message.order();
         Self { captured_at_us, id }
     }
 
     /// Everything captured at that time or before is still to come.
+    #[must_use]
     pub fn just_after(captured_at_us: i64) -> Self {
         Self { captured_at_us, id: MessageId { slice: i64::MAX, index: u32::MAX } }
     }
 
+    /// What the list is ordered by.
+    #[must_use]
     pub fn order(&self) -> (i64, MessageId) {
         (self.captured_at_us, self.id)
     }
 
+    /// The text that a client gets.
+    #[must_use]
     pub fn encode(&self, list: List) -> String {
         let mut octets = Vec::with_capacity(21);
         octets.push(list.tag());
@@ -55,6 +66,10 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(octets)
     }
 
+    /// Reads what [`Self::encode`] made for the same list.
+    ///
+    /// # Errors
+    /// When it is anything else.
     pub fn decode(list: List, text: &str) -> Result<Self, SearchError> {
         let octets: [u8; 21] = URL_SAFE_NO_PAD
             .decode(text)

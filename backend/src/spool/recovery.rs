@@ -9,6 +9,9 @@ use super::shared::Extent;
 use super::streams::{Highest, MOST_STREAMS};
 use super::{Position, SpoolError};
 
+/// The highest number of a segment that others can follow: as a store keeps it, a signed number.
+const MOST_NUMBER: u64 = i64::MAX.cast_unsigned();
+
 /// What was found.
 pub(super) struct Recovered {
     /// Segments that are left.
@@ -35,6 +38,11 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
     let mut extent = Extent::default();
     let last = numbers.last().copied();
     let checkpoint_segment = checkpoint.map_or(0, |checkpoint| checkpoint.segment);
+    // Beyond the checkpoint as well: its records are known to the store, and a number must not come again.
+    let highest = last.unwrap_or(0).max(checkpoint_segment);
+    if highest > MOST_NUMBER {
+        return Err(SpoolError::Number { dir: dir.into(), found: highest });
+    }
     for number in numbers.drain(..) {
         let path = segment::path(dir, number);
         // The last one stays: what it tells of streams is told by no other.
@@ -75,9 +83,7 @@ pub(super) fn recover(dir: &Path, checkpoint: Option<Position>) -> Result<Recove
         remove(&segment::path(dir, number))?;
         extent.segments.remove(&number);
     }
-    // Beyond the checkpoint as well: its records are known to the store, and a number must not come again.
-    let next_segment = last.unwrap_or(0).max(checkpoint_segment) + 1;
-    Ok(Recovered { extent, start, next_segment, streams, cut_bytes, lock })
+    Ok(Recovered { extent, start, next_segment: highest + 1, streams, cut_bytes, lock })
 }
 
 /// Keeps everybody else from opening the spool in this directory, until the answer is dropped.

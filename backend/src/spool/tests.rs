@@ -235,6 +235,25 @@ fn segment_of_a_later_version_stops_the_opening() {
 }
 
 #[test]
+fn a_number_that_none_can_follow_stops_the_opening_and_nothing_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let config = config(&dir);
+    fill(&config, 0..3);
+    let beyond = Position { segment: u64::MAX, offset: 0 };
+    let refused = |checkpoint| match Spool::open(config.clone(), checkpoint) {
+        Err(SpoolError::Number { found, .. }) => assert_eq!(found, u64::MAX),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was opened"),
+    };
+    refused(Some(beyond));
+    let stray = path(&config.dir, u64::MAX);
+    std::fs::write(&stray, "anything").unwrap();
+    refused(None);
+    std::fs::remove_file(stray).unwrap();
+    assert_eq!(reopen(&config, None).0, records(0..3));
+}
+
+#[test]
 fn directory_in_use_is_refused() {
     let dir = TempDir::new().unwrap();
     let opened = Spool::open(config(&dir), None).unwrap();

@@ -134,10 +134,12 @@ impl Key {
         keys.extend(sip.from_user.as_deref().map(Self::from_user));
         keys.extend(sip.to_user.as_deref().map(Self::to_user));
         keys.extend(sip.request_user.as_deref().map(Self::request_user));
-        let Some(method) = sip.method.as_deref() else { return };
-        keys.push(Self::method(method));
+        let method = sip.method.as_deref();
+        keys.extend(method.map(Self::method));
+        // A reply without a CSeq has a status all the same.
         if let Some(status) = sip.status {
-            keys.extend([Self::status(status), Self::reply(status, method)]);
+            keys.push(Self::status(status));
+            keys.extend(method.map(|method| Self::reply(status, method)));
             keys.extend(u8::try_from(status / 100).ok().and_then(Self::status_class));
         }
     }
@@ -169,6 +171,20 @@ fn in_capitals<T>(before: &[u8], text: &str, take: impl FnOnce(&[u8]) -> T) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_without_a_cseq_is_found_by_its_status() {
+        let raw = b"SIP/2.0 486 Busy Here\r\nCall-ID: a\r\n\r\n";
+        let mut message =
+            crate::call::sample::call(&[crate::call::sample::request(0, "INVITE")]).messages.remove(0);
+        message.captured.raw = raw[..].into();
+        let slices = crate::store::slice::Cutter::default().cut(vec![message]).expect("a slice");
+        assert!(
+            [Key::status(486), Key::status_class(4).expect("a class")]
+                .iter()
+                .all(|k| slices[0].keys.contains(k))
+        );
+    }
 
     #[test]
     fn each_kind_has_keys_of_its_own() {

@@ -168,6 +168,12 @@ impl StoredSlice {
             Some((&format, rest)) if before::is_known(format) => before::read(format, rest)?,
             found => return Err(SliceError::Format(found.map(|(format, _)| *format))),
         };
+        if header.entries.len() > MAX_MESSAGES {
+            return Err(SliceError::Header(format!(
+                "expected {MAX_MESSAGES} messages at most, found {}",
+                header.entries.len()
+            )));
+        }
         let cut: HashMap<u32, u32> = header.cut.iter().copied().collect();
         let mut found = Vec::new();
         for (index, entry) in (0..).zip(&header.entries) {
@@ -254,6 +260,33 @@ mod tests {
         assert_eq!(slice.messages().expect("readable"), without.messages().expect("readable"));
         slice.dictionary = None;
         assert!(matches!(slice.messages(), Err(SliceError::Frame(FrameError::Dictionary(_)))));
+    }
+
+    #[test]
+    fn more_messages_than_a_slice_can_hold_are_not_read() {
+        let entry =
+            || Entry { after_us: 0, src: 0, dst: 0, transport: 1, protocol_type: 1, agent: 0, size: 0 };
+        let read = |count| {
+            let header = LentHeader {
+                first_us: 0,
+                tenant: None,
+                correlation_id: None,
+                call_id: None,
+                hosts: &["192.0.2.1:5060".parse().expect("an address")],
+                agents: &[(1, None)],
+                entries: &(0..count).map(|_| entry()).collect::<Vec<_>>(),
+                cut: &[],
+            };
+            let header = postcard::to_extend(&header, Vec::new()).expect("a header");
+            let content = [&(header.len() as u32).to_le_bytes()[..], &header].concat();
+            let frame = dictionary::deflate(&content, None, <[u8]>::to_vec).expect("a frame");
+            let blob = [&[FORMAT][..], &frame].concat();
+            StoredSlice { id: 1, last_us: 0, dictionary: None, blob }
+                .captured(|_| true)
+                .map(|found| found.len())
+        };
+        assert_eq!(read(MAX_MESSAGES).expect("as many as there may be"), MAX_MESSAGES);
+        assert!(matches!(read(MAX_MESSAGES + 1), Err(SliceError::Header(_))));
     }
 
     #[test]

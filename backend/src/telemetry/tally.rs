@@ -66,7 +66,8 @@ impl Delivery {
 
     fn note(&mut self, counted: &Counted) {
         match counted.standing {
-            Standing::New { missing } => self.missing += missing,
+            // A number is whatever its sender says.
+            Standing::New { missing } => self.missing = self.missing.saturating_add(missing),
             Standing::Late => self.late += counted.packets,
             Standing::Again => self.repeated += counted.packets,
         }
@@ -102,6 +103,8 @@ pub struct Tally {
 struct Inner {
     peers: Table<IpAddr, Counts>,
     agents: Table<u32, Agent>,
+    /// Of agents that have no entry of their own.
+    other_delivery: Delivery,
 }
 
 #[derive(Debug)]
@@ -130,7 +133,7 @@ impl Tally {
     /// Counts packets. Tells whether the first of its peer that was refused for its reason is among them.
     pub fn count(&self, counted: &Counted) -> bool {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { peers, agents } = &mut *inner;
+        let Inner { peers, agents, other_delivery } = &mut *inner;
         if let Some(agent_id) = counted.agent_id {
             let new = || Agent {
                 counts: Counts::default(),
@@ -138,7 +141,7 @@ impl Tally {
                 peer: counted.peer,
                 clock: Clock::default(),
             };
-            match agents.entry(agent_id, counted.result.is_ok(), new, |agent| agent.counts.accepted) {
+            match agents.entry(agent_id, counted.result.is_ok(), new, |agent| &agent.counts) {
                 Some(agent) => {
                     agent.counts.count(counted);
                     agent.delivery.note(counted);
@@ -147,11 +150,14 @@ impl Tally {
                         agent.clock.note(counted.received_at_us, captured_at_us);
                     }
                 }
-                None => drop(agents.others.count(counted)),
+                None => {
+                    agents.others.count(counted);
+                    other_delivery.note(counted);
+                }
             }
         }
         let taken = counted.result.is_ok();
-        match peers.entry(peer(counted.peer.ip()), taken, Counts::default, |counts| counts.accepted) {
+        match peers.entry(peer(counted.peer.ip()), taken, Counts::default, |counts| counts) {
             Some(counts) => counts.count(counted),
             None => peers.others.count(counted),
         }
@@ -165,9 +171,9 @@ impl Tally {
         (peers, inner.peers.others.clone())
     }
 
-    /// All agents by id, and what became of those that have no entry of their own.
+    /// All agents by id, what became of the packets of those that have no entry of their own, and what those tell.
     #[must_use]
-    pub fn agents(&self) -> (BTreeMap<u32, AgentCounts>, Counts) {
+    pub fn agents(&self) -> (BTreeMap<u32, AgentCounts>, Counts, Delivery) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = |agent: &Agent| AgentCounts {
             counts: agent.counts.clone(),
@@ -176,7 +182,7 @@ impl Tally {
             clock_offset_us: agent.clock.now.max(agent.clock.before),
         };
         let agents = inner.agents.entries.iter().map(|(id, agent)| (*id, seen(agent))).collect();
-        (agents, inner.agents.others.clone())
+        (agents, inner.agents.others.clone(), inner.other_delivery)
     }
 }
 
@@ -188,23 +194,37 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// The entry of this key. In a full table, one whose packets are taken gets the place of one whose never were, so
-    /// that invented peers cannot hide real ones.
+    /// that invented peers cannot hide real ones; what was counted there is counted under the others.
     fn entry(
         &mut self,
         key: K,
         taken: bool,
         new: impl FnOnce() -> V,
-        accepted: impl Fn(&V) -> u64,
+        counts: impl Fn(&V) -> &Counts,
     ) -> Option<&mut V> {
         if self.entries.len() >= MOST_ENTRIES && !self.entries.contains_key(&key) {
-            let idle = self.entries.iter().find(|(_, entry)| accepted(entry) == 0).map(|(key, _)| *key);
-            self.entries.remove(&idle.filter(|_| taken)?);
+            let idle = self.entries.iter().find(|(_, entry)| counts(entry).is_idle()).map(|(key, _)| *key);
+            let gone = self.entries.remove(&idle.filter(|_| taken)?)?;
+            self.others.add(counts(&gone));
         }
         Some(self.entries.entry(key).or_insert_with(new))
     }
 }
 
 impl Counts {
+    /// Whether nothing of it was ever taken.
+    fn is_idle(&self) -> bool {
+        self.accepted == 0
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.last_seen_us = self.last_seen_us.max(other.last_seen_us);
+        for (reason, count) in &other.refused {
+            *self.refused.entry(reason).or_default() += count;
+        }
+    }
+
     /// Counts; whether it is the first refusal for its reason.
     fn count(&mut self, counted: &Counted) -> bool {
         self.last_seen_us = counted.received_at_us;
@@ -244,7 +264,8 @@ struct RefusedLabels {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct AgentLabels {
-    agent_id: u32,
+    /// Its number; `other` for those that have no entry of their own.
+    agent_id: String,
 }
 
 /// Reads one number of them.
@@ -253,7 +274,7 @@ type Count = fn(&Delivery) -> u64;
 impl Collector for Exported {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (peers, other_peers) = self.0.peers();
-        let (agents, other_agents) = self.0.agents();
+        let (agents, other_agents, other_delivery) = self.0.agents();
         let others = "other".to_owned();
         let by_peer = peers.iter().map(|(ip, counts)| (ip.to_string(), counts));
         refused(
@@ -267,15 +288,19 @@ impl Collector for Exported {
             &mut encoder,
             "ingest_agent_refused",
             "HEP packets refused, by agent id and reason",
-            by_agent.chain([(others, &other_agents)]),
+            by_agent.chain([(others.clone(), &other_agents)]),
         )?;
         let (name, help) = ("ingest_agent_packets", "HEP packets taken, by agent id");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let labels = |agent_id: &u32| AgentLabels { agent_id: agent_id.to_string() };
+        let other = AgentLabels { agent_id: others };
         for (agent_id, agent) in &agents {
-            let labels = AgentLabels { agent_id: *agent_id };
+            let labels = labels(agent_id);
             let mut metric = family.encode_family(&labels)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&agent.counts.accepted, None)?;
         }
+        let mut metric = family.encode_family(&other)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&other_agents.accepted, None)?;
         let told: [(&str, &str, Count); 3] = [
             ("ingest_agent_missing", "HEP packets that had not come when a later one did", |told| {
                 told.missing
@@ -290,16 +315,18 @@ impl Collector for Exported {
         for (name, help, count) in told {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (agent_id, agent) in &agents {
-                let labels = AgentLabels { agent_id: *agent_id };
+                let labels = labels(agent_id);
                 let mut metric = family.encode_family(&labels)?;
                 metric.encode_counter::<NoLabelSet, _, u64>(&count(&agent.delivery), None)?;
             }
+            let mut metric = family.encode_family(&other)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&count(&other_delivery), None)?;
         }
         let (name, help) = ("agent_clock_offset_microseconds", "an agent's clock less ours");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (agent_id, agent) in &agents {
             if let Some(offset_us) = agent.clock_offset_us {
-                family.encode_family(&AgentLabels { agent_id: *agent_id })?.encode_gauge(&offset_us)?;
+                family.encode_family(&labels(agent_id))?.encode_gauge(&offset_us)?;
             }
         }
         Ok(())
@@ -350,7 +377,7 @@ mod tests {
         assert_eq!((counts.accepted, counts.last_seen_us), (1, 4));
         assert_eq!(counts.refused, BTreeMap::from([("key", 2), ("rate", 1)]));
         assert_eq!(others, Counts::default());
-        let (agents, _) = tally.agents();
+        let (agents, ..) = tally.agents();
         assert_eq!(agents[&7].counts.refused, BTreeMap::from([("key", 2)]));
         assert_eq!(agents[&8].counts.refused, BTreeMap::from([("rate", 1)]));
     }
@@ -369,6 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_sender_has_reach_are_counted_up_to_the_most_there_is() {
+        let tally = Tally::default();
+        for _ in 0..2 {
+            let standing = Standing::New { missing: u64::MAX - 1 };
+            tally.count(&Counted { standing, ..counted("192.0.2.1:1", 7, 1, Ok(())) });
+        }
+        assert_eq!(tally.agents().0[&7].delivery.missing, u64::MAX);
+    }
+
+    #[test]
+    fn what_numbers_tell_is_known_of_agents_without_an_entry_too() {
+        let tally = Tally::default();
+        for agent_id in 0..=MOST_ENTRIES as u32 {
+            let standing = Standing::New { missing: 3 };
+            tally.count(&Counted { standing, ..counted("192.0.2.1:1", agent_id, 1, Ok(())) });
+        }
+        let (agents, others, delivery) = tally.agents();
+        assert_eq!((agents.len(), others.accepted, delivery.missing), (MOST_ENTRIES, 1, 3));
+    }
+
+    #[test]
     fn invented_peers_fill_neither_the_memory_nor_the_place_of_real_ones() {
         let tally = Tally::default();
         for n in 0..5000u32 {
@@ -377,9 +425,10 @@ mod tests {
         }
         tally.count(&counted("192.0.2.1:1", 100_000, 2, Ok(())));
         let (peers, others) = tally.peers();
-        assert_eq!((peers.len(), others.refused["network"]), (MOST_ENTRIES, 5000 - MOST_ENTRIES as u64));
+        // Also what was counted of the one who had to go is still there.
+        assert_eq!((peers.len(), others.refused["network"]), (MOST_ENTRIES, 5001 - MOST_ENTRIES as u64));
         assert!(peers.contains_key(&"192.0.2.1".parse().expect("an address")));
-        let (agents, _) = tally.agents();
+        let (agents, ..) = tally.agents();
         assert_eq!((agents.len(), agents.contains_key(&100_000)), (MOST_ENTRIES, true));
     }
 

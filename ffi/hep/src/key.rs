@@ -1,10 +1,26 @@
-use crate::chunk::{AUTH_KEY, HEADER_LEN, VENDOR_GENERIC};
-use crate::framing::{HEP3_HEADER_LEN, is_magic};
+use crate::chunk::{AUTH_KEY, COMPRESSED_PAYLOAD, HEADER_LEN, PAYLOAD, VENDOR_GENERIC};
+use crate::framing::{Frame, HEP3_HEADER_LEN, frame, is_magic};
 
 /// Overwrites the authentication key, chunk 0x000e, with zeros, so that the packet can be kept. The rest stays as it
 /// is, lengths included. Of a damaged packet, what can be found of a key is overwritten. HEP1 and HEP2 have none.
 pub fn erase_key(packet: &mut [u8]) {
     erase(packet, VENDOR_GENERIC, AUTH_KEY);
+}
+
+/// Overwrites all payloads, chunks 0x000f and 0x0010, with zeros: a packet may have several, of which the last one counts.
+/// HEP1 and HEP2 are left as they are.
+pub fn erase_payloads(packet: &mut [u8]) {
+    erase(packet, VENDOR_GENERIC, PAYLOAD);
+    erase(packet, VENDOR_GENERIC, COMPRESSED_PAYLOAD);
+}
+
+/// The packet without what stands behind its own length, which [`decode`](crate::decode()) ignores. What is no HEP3, or is
+/// cut short, stays as it is.
+pub fn own_octets(packet: &[u8]) -> &[u8] {
+    match frame(packet) {
+        Ok(Frame::Complete(len)) => packet.get(..len).unwrap_or(packet),
+        _ => packet,
+    }
 }
 
 /// Overwrites the bodies of all chunks of this kind with zeros.
@@ -61,6 +77,26 @@ mod tests {
             assert!(!cut.contains(&b'K'), "{length}");
             assert_eq!(cut.len(), length);
         }
+    }
+
+    #[test]
+    fn all_payloads_go_and_what_stands_behind_the_packet_too() {
+        let mut bytes = packet(Some(b"key"));
+        let compressed = [&[0, 0, 0, 16, 0, 12][..], b"SECRET"].concat();
+        bytes.splice(6..6, compressed);
+        let length = bytes.len() as u16;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        let whole = bytes.clone();
+        bytes.extend_from_slice(b"a-secret behind");
+        assert_eq!(own_octets(&bytes), whole);
+        assert_eq!(own_octets(&whole[..10]), &whole[..10]);
+        assert_eq!(own_octets(b"\x01\x10more"), b"\x01\x10more");
+        let mut erased = whole.clone();
+        erase_payloads(&mut erased);
+        assert_eq!(erased.len(), whole.len());
+        let read = decode(&erased).expect("still a packet");
+        assert_eq!((read.auth_key, read.payload), (Some(&b"key"[..]), Payload::Plain(&[0; 23])));
+        assert!(!erased.windows(6).any(|part| part.eq_ignore_ascii_case(b"secret")));
     }
 
     #[test]

@@ -49,7 +49,7 @@ mod vendor;
 pub use decode::decode;
 pub use encode::{encode, encode_into, encoded_len};
 pub use error::{DecodeError, EncodeError, FramingError, InflateError};
-pub use key::erase_key;
+pub use key::{erase_key, erase_payloads, own_octets};
 pub use packet::{Packet, Timestamp, Version};
 pub use payload::{Payload, compress};
 pub use sequence::{Acknowledged, SEQUENCE_LEN, Sequence, append_sequence};

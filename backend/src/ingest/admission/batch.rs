@@ -138,6 +138,7 @@ impl<'a> Batch<'a> {
             return Err(Refusal::Size.into());
         }
         let packet = hep::decode(octets).map_err(|_| Refusal::Malformed)?;
+        let octets = hep::own_octets(octets);
         checked.agent_id = packet.agent_id;
         checked.captured_at_us = packet
             .time
@@ -220,7 +221,7 @@ impl Offer<'_, '_> {
             packet.not = self.shut;
         }
         if packet.not.is_none() {
-            let hep = packet.kept.as_deref().unwrap_or(octets);
+            let hep = packet.kept.as_deref().unwrap_or_else(|| hep::own_octets(octets));
             let record = Record { received_at_us: self.received_at_us, peer, transport: way.recorded(), hep };
             let refusal = match self.spool.take(&record, packet.sequence) {
                 Ok(taken) => {

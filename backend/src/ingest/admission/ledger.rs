@@ -56,7 +56,7 @@ impl Ledger {
             if let (Standing::New { missing: sum }, Standing::New { missing }) =
                 (&mut line.counted.standing, standing)
             {
-                *sum += missing;
+                *sum = sum.saturating_add(missing);
             }
             return;
         }

@@ -50,7 +50,11 @@ pub(super) fn apply(
         // What was lent lies in the packet.
         Payload::Plain(payload) => {
             let from = payload.as_ptr().addr().checked_sub(octets.as_ptr().addr()).ok_or(Unmaskable)?;
-            let mut copy = octets.to_vec();
+            let mut copy = hep::own_octets(octets).to_vec();
+            // One that does not count may say the same.
+            hep::erase_payloads(&mut copy);
+            let place = copy.get_mut(from..).and_then(|rest| rest.get_mut(..payload.len()));
+            place.ok_or(Unmaskable)?.copy_from_slice(payload);
             cover(&mut copy, from)?;
             Ok(Some(copy))
         }
@@ -117,6 +121,24 @@ mod tests {
         }
         assert_eq!(masked(&rules[2..], Payload::Plain(RAW)), None);
         assert_eq!(masked(&rules[..1], Payload::Plain(b"BYE sip:x SIP/2.0\r\n\r\nbody")), None);
+    }
+
+    #[test]
+    fn a_payload_that_does_not_count_and_what_stands_behind_the_packet_are_not_kept() {
+        let mut octets = Vec::new();
+        hep::encode(&Packet { payload: Payload::Plain(RAW), ..Packet::default() }, &mut octets)
+            .expect("a packet");
+        let first = [&[0, 0, 0, 15][..], &(6 + RAW.len() as u16).to_be_bytes(), RAW].concat();
+        octets.splice(6..6, first);
+        let length = octets.len() as u16;
+        octets[4..6].copy_from_slice(&length.to_be_bytes());
+        octets.extend_from_slice(RAW);
+        let packet = hep::decode(&octets).expect("a packet");
+        let masked =
+            apply(&[rule(&[], &[], "all")], &octets, &packet, RAW).expect("maskable").expect("masked");
+        assert!(!masked.windows(4).any(|part| part == b"4711"), "{}", masked.escape_ascii());
+        let kept = hep::decode(&masked).expect("still a packet").payload;
+        assert!(kept.plain().is_some_and(|kept| kept.starts_with(b"MESSAGE") && kept.len() == RAW.len()));
     }
 
     #[test]

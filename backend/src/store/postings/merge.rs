@@ -10,11 +10,20 @@ use super::{Page, PageError, Posting};
 #[derive(Debug)]
 pub struct Merger {
     builder: Builder,
-    inputs: Vec<std::vec::IntoIter<Posting>>,
+    inputs: Vec<Input>,
     /// The next posting of each input that has one at hand.
     heads: BinaryHeap<Reverse<(Posting, usize)>>,
     /// Inputs whose next page is needed.
     hungry: Vec<usize>,
+    last: Option<Posting>,
+}
+
+/// A segment that is merged.
+#[derive(Clone, Debug, Default)]
+struct Input {
+    /// What is left of its page at hand.
+    postings: std::vec::IntoIter<Posting>,
+    /// The last posting of that page.
     last: Option<Posting>,
 }
 
@@ -35,7 +44,7 @@ impl Merger {
     pub fn new(inputs: usize) -> Self {
         Self {
             builder: Builder::default(),
-            inputs: std::iter::repeat_with(|| Vec::new().into_iter()).take(inputs).collect(),
+            inputs: vec![Input::default(); inputs],
             heads: BinaryHeap::new(),
             hungry: (0..inputs).collect(),
             last: None,
@@ -64,23 +73,48 @@ impl Merger {
     /// Takes the next page of the input that [`Merged::Needs`] named last; `None` at its end.
     ///
     /// # Errors
-    /// When the page is damaged; the merging cannot go on then.
+    /// When the page is damaged, or does not come after the one before it; the merging cannot go on then.
     pub fn feed(&mut self, input: usize, page: Option<&Page>) -> Result<(), PageError> {
         let postings = page.map(|page| decode(page.first, &page.data)).transpose()?;
-        self.hungry.retain(|hungry| *hungry != input);
         if let Some(postings) = postings
             && let Some(place) = self.inputs.get_mut(input)
         {
-            *place = postings.into_iter();
+            let last = postings.last().copied();
+            if place.last.as_ref() > postings.first() {
+                return Err(PageError::Malformed);
+            }
+            *place = Input { postings: postings.into_iter(), last };
+            self.hungry.retain(|hungry| *hungry != input);
             self.advance(input);
+        } else {
+            self.hungry.retain(|hungry| *hungry != input);
         }
         Ok(())
     }
 
     fn advance(&mut self, input: usize) {
-        match self.inputs.get_mut(input).and_then(Iterator::next) {
+        match self.inputs.get_mut(input).and_then(|input| input.postings.next()) {
             Some(posting) => self.heads.push(Reverse((posting, input))),
             None => self.hungry.push(input),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment;
+    use super::*;
+    use crate::call::sample::{answered, call};
+    use crate::store::slice::Cutter;
+
+    #[test]
+    fn a_page_that_comes_before_the_one_before_it_ends_the_merging() {
+        let slice = Cutter::default().cut(call(&answered()).messages).expect("slices").remove(0);
+        let page = |row| segment([(row, &slice)]).remove(0);
+        let mut merger = Merger::new(1);
+        merger.feed(0, Some(&page(2))).expect("a page");
+        assert_eq!(merger.step(), Merged::Needs(0));
+        assert_eq!(merger.feed(0, Some(&page(1))), Err(PageError::Malformed));
+        assert_eq!(merger.step(), Merged::Needs(0), "the input is not thought to be at its end");
     }
 }

@@ -87,9 +87,11 @@ pub fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(file_name(number))
 }
 
-/// The number of the bucket that is kept in a file of this name.
-pub fn number_of(file_name: &str) -> Option<u32> {
-    file_name.strip_prefix("bucket-")?.strip_suffix(".sqlite")?.parse().ok()
+/// The number of the bucket that is kept in a file of this name; of a name that no bucket's file has, none. Above 2^31 - 1
+/// ids would be negative.
+pub fn number_of(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("bucket-")?.strip_suffix(".sqlite")?.parse().ok()?;
+    (number <= i32::MAX.cast_unsigned() && file_name(number) == name).then_some(number)
 }
 
 /// What was found at the opening of a file.
@@ -179,8 +181,8 @@ impl Bucket {
         )
         .fetch_one(connection)
         .await?;
-        self.next_row.store(row + 1, Ordering::Release);
-        self.next_segment.store(segment + 1, Ordering::Release);
+        self.next_row.store(row.saturating_add(1), Ordering::Release);
+        self.next_segment.store(segment.saturating_add(1), Ordering::Release);
         let live = |(number, level, oldest_us, newest_us)| {
             Arc::new(Live { segment: Segment { number, level }, oldest_us, newest_us })
         };

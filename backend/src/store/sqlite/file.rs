@@ -82,8 +82,11 @@ fn other_version(path: &Path, found: i64) -> StoreError {
     StoreError::Schema { place: path.display().to_string(), expected: SCHEMA, found }
 }
 
-/// Whether SQLite refused because the file is not what SQLite wrote.
+/// Whether the file is not what was written: SQLite says so, or a value is not what its column holds.
 pub fn is_damage(error: &sqlx::Error) -> bool {
+    if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
+        return true;
+    }
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
     // The upper bits say more than is asked here.
     code.is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&(code & 0xff)))

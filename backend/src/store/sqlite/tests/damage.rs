@@ -150,3 +150,35 @@ async fn without_its_ledger_a_store_keeps_all_that_is_in_its_buckets() {
         assert_eq!(checkpoint(&store).await, Some(2));
     }
 }
+
+#[tokio::test]
+async fn a_bucket_with_values_that_none_writes_is_set_aside_and_the_rest_serves() {
+    for damage in [
+        "update segment set level = 300",
+        "update slice set id = 5000000000 where id = (select max(id) from slice)",
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        three_buckets(dir.path()).await;
+        run(&files(dir.path(), ".sqlite")[1], damage).await;
+        let (found, partial) = walk(&open(dir.path()).await, None).await;
+        assert_eq!((found.len(), partial), (1200, true), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn files_whose_names_no_bucket_has_are_left_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    three_buckets(dir.path()).await;
+    let strays =
+        ["bucket-4294967295.sqlite", "bucket-2147483648.sqlite", "bucket-7.sqlite", "bucket-+00008.sqlite"];
+    strays.iter().for_each(|name| std::fs::write(dir.path().join(name), "not ours").expect("written"));
+    let store = open(dir.path()).await;
+    store.write(&flush(5000..5010, 9)).await.expect("written");
+    let (found, partial) = walk(&store, None).await;
+    assert_eq!((found.len(), partial), (1810, false));
+    assert!(
+        strays
+            .iter()
+            .all(|name| std::fs::read(dir.path().join(name)).is_ok_and(|found| found == b"not ours"))
+    );
+}
