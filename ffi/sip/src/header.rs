@@ -1,5 +1,7 @@
 use memchr::memchr;
 
+use crate::start::is_token;
+
 /// One header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -23,12 +25,15 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// The header fields that follow the first line, whatever that line is; empty lines before it are passed over. For
-    /// who has to find headers in what may be no SIP.
-    pub fn after_first_line(raw: &'a [u8]) -> Self {
+    /// The header fields of what may be no SIP: they follow the first line, whatever that line is, unless it is one itself,
+    /// as in a part of a message. Empty lines before it are passed over.
+    pub fn of_anything(raw: &'a [u8]) -> Self {
         let start = raw.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(raw.len());
         let end = memchr(b'\n', &raw[start..]).map_or(raw.len(), |at| start + at + 1);
-        Headers { rest: &raw[end..] }
+        // The name of a header is a token; a start line has a blank before any colon.
+        let is_header = field(&raw[start..end])
+            .is_some_and(|header| !header.name.is_empty() && header.name.iter().copied().all(is_token));
+        Headers { rest: &raw[if is_header { start } else { end }..] }
     }
 
     /// From what follows the start line.
@@ -203,13 +208,16 @@ mod tests {
     #[test]
     fn headers_are_found_behind_any_first_line() {
         for raw in [&b"\r\n\r\nnonsense\r\nTo: x\r\n\r\nbody"[..], b"OPTIONS sip:a SIP/2.0\nTo: x\n\nbody"] {
-            let mut headers = Headers::after_first_line(raw);
+            let mut headers = Headers::of_anything(raw);
             assert_eq!(headers.next(), Some(Header { name: b"To", value: b"x" }));
             assert_eq!(headers.next(), None);
             assert_eq!(headers.rest(), b"body");
         }
-        for raw in [&b""[..], b"\r\n", b"To: x"] {
-            assert_eq!(Headers::after_first_line(raw).next(), None);
+        for raw in [&b""[..], b"\r\n", b": x", b"SIP/2.0 200 To: x"] {
+            assert_eq!(Headers::of_anything(raw).next(), None);
+        }
+        for raw in [&b"To: x"[..], b"\r\nTo : x\r\n"] {
+            assert_eq!(Headers::of_anything(raw).next(), Some(Header { name: b"To", value: b"x" }));
         }
     }
 

@@ -62,7 +62,7 @@ impl Mask {
                 found(start..start + part.len());
             }
         };
-        let mut headers = Headers::after_first_line(raw);
+        let mut headers = Headers::of_anything(raw);
         let (mut typed, mut by_type) = (false, false);
         for header in headers.by_ref() {
             if self.headers.iter().any(|wanted| header.is(wanted.as_bytes())) {
@@ -211,6 +211,14 @@ mod tests {
 
     const MESSAGE: &str = "MESSAGE sip:b@h SIP/2.0\r\nAuthorization: Digest username=\"a\",\r\n  response=\"e0\"\r\n\
         s:hush\r\nproxy-authorization :  Basic Zm9v \r\nContent-Type: Text/Plain; charset=utf-8\r\n\r\nPIN 4711\r\n you\n";
+
+    #[test]
+    fn a_part_of_a_message_may_begin_with_what_is_masked() {
+        let raw = "\r\nAuthorization: Digest x\r\nTo: y\r\n\r\nbody";
+        let expected = raw.replace("Digest x", "xxxxxxxx");
+        assert_eq!(masked("Authorization", "", raw).as_deref(), Some(expected.as_str()));
+        assert_eq!(masked("Authorization", "", "Authorization sip:a SIP/2.0\r\n\r\n"), None);
+    }
 
     #[test]
     fn values_of_headers_are_covered_in_any_spelling_and_the_layout_stays() {
