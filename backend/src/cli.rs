@@ -15,7 +15,7 @@ use crate::spool::inspect;
 use crate::store::Bounds;
 use crate::store::retention::{self, Expired};
 use crate::telemetry::log;
-use crate::{api, databases, serve};
+use crate::{api, databases, memory, serve};
 
 /// How long a backend may take to close a stream that it refuses.
 const REFUSAL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -176,6 +176,9 @@ impl Cli {
     /// # Errors
     /// What stopped it, for a person to read.
     pub fn run(self) -> Result<()> {
+        if matches!(self.command, Command::Serve) {
+            memory::begin_with_few_arenas();
+        }
         if matches!(self.command, Command::Openapi) {
             return print(&api::openapi().to_pretty_json()?);
         }

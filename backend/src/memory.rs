@@ -10,6 +10,31 @@
 //! | 3 | searches and their answers | searches of 8 MiB |
 //! | 2 | the program, dictionaries, readers of the embedded store | readers of 256 kB |
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+/// What glibc reads at the start of a program: how many arenas it takes memory from.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
+/// Begins this program anew, in the same process, with an arena for each processor, two at least, unless the environment says how many. glibc would make eight
+/// for each, and keep in each what its threads once needed: half as much again as is in use. Goes on as it is where that cannot be done.
+pub fn begin_with_few_arenas() {
+    if !cfg!(target_env = "gnu") || std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let arenas = available_parallelism().map_or(2, |processors| processors.get().max(2));
+    let mut command = Command::new(program);
+    command.env(ARENAS, arenas.to_string());
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    // It returns only where it failed; logging has not begun.
+    let _error = command.args(arguments).exec();
+}
+
 /// Least budget, octets.
 pub const LEAST_BYTES: u64 = 128 << 20;
 

@@ -34,6 +34,7 @@ mod interface;
 mod isolation;
 mod kemi;
 mod mask;
+mod memory;
 mod modes;
 mod numbered;
 mod outage;
