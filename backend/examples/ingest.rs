@@ -232,12 +232,14 @@ impl Ingest {
             lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
         };
         let mut took = begun.elapsed();
-        let (mut durable, mut dropped) = (0, 0);
-        while durable + dropped < sent && took < sending_took + ON_THE_WAY {
+        let (mut durable, mut dropped, mut refused) = (0, 0, 0);
+        while durable + dropped + refused < sent && took < sending_took + ON_THE_WAY {
             std::thread::sleep(Duration::from_millis(5));
             let text = metrics.text(&writer.stats());
             durable = value(&text, "siplens_spool_records_durable_total");
             dropped = value(&text, "siplens_ingest_udp_kernel_drops");
+            let taken = value(&text, "siplens_ingest_packets_total{transport=\"udp\",result=\"accepted\"}");
+            refused = value(&text, "siplens_ingest_packets_total{transport=\"udp\"").saturating_sub(taken);
             took = begun.elapsed();
         }
         let after = processor_ns()?;
@@ -245,7 +247,7 @@ impl Ingest {
         let per_second = |count: u64, took: Duration| count as f64 / took.as_secs_f64();
         writeln!(
             out,
-            "sent {sent} in {sending_took:.1?} ({:.0}/s); in the spool {durable} ({:.0}/s); dropped by the kernel {dropped}",
+            "sent {sent} in {sending_took:.1?} ({:.0}/s); in the spool {durable} ({:.0}/s); dropped by the kernel {dropped}, refused {refused}",
             per_second(sent, sending_took),
             per_second(durable, took)
         )?;
