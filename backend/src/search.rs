@@ -10,6 +10,7 @@ mod duplicates;
 mod events;
 pub mod filter;
 mod lists;
+mod readers;
 pub mod scope;
 mod session;
 mod steps;

@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod postings;
 pub mod retention;
 pub mod rule;
+mod runs;
 pub mod slice;
 pub mod sqlite;
 

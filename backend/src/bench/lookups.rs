@@ -1,12 +1,14 @@
 //! What engineers ask for, timed: the answers come over the HTTP API, as they would to a browser.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use super::client::Client;
+use super::cost;
 use super::load::Sent;
-use super::report::Spread;
+use super::report::{Spread, fraction};
 use super::samples::Call;
 use crate::api::time::rfc3339;
 use crate::cli::print;
@@ -17,16 +19,19 @@ const QUESTIONS: usize = 200;
 /// How many sessions are read whole.
 const SESSIONS: usize = 10;
 
+/// How often a text is looked for.
+const SCANS: usize = 5;
+
 /// So long one kind is asked.
 const TIME: Duration = Duration::from_secs(20);
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// Asks, and prints a row for each kind.
+/// Asks the backend, whose process this is, and prints a row for each kind.
 ///
 /// # Errors
 /// When the backend does not answer, or an answer lacks something that was sent.
-pub fn ask(client: &Client, sent: &Sent) -> Result<()> {
+pub fn ask(client: &Client, sent: &Sent, backend: u32) -> Result<()> {
     let until_us = sent.captured_us.1;
     let hour = format!("since={}&until={}", rfc3339(until_us - HOUR_US), rfc3339(until_us));
     let newest = |condition: &str| format!("/api/v1/messages?limit=200&{hour}&{condition}");
@@ -86,7 +91,24 @@ pub fn ask(client: &Client, sent: &Sent) -> Result<()> {
             some(newest(&format!("status={status}")))
         })?;
     }
-    row("newest 200 of all", 0..20, |_| some("/api/v1/messages?limit=200".to_owned()))
+    row("newest 200 of all", 0..20, |_| some("/api/v1/messages?limit=200".to_owned()))?;
+
+    // What has no index: all of the hour is read.
+    let (before, scans) = (cost::cpu(backend)?, Cell::new(0_u32));
+    row("a text in an hour, nowhere", 0..SCANS, |_| {
+        scans.set(scans.get() + 1);
+        let found = client.count_all(&newest("contains=nowhere+to+be+found"))?;
+        ensure!(found == 0, "{found} messages hold what was never sent");
+        Ok(())
+    })?;
+    let each = cost::cpu(backend)?.saturating_sub(before) / scans.get().max(1);
+    let whole = recent().filter(|call| call.ended_us > until_us - HOUR_US / 10 * 9).take(SCANS);
+    row("a text in an hour, in one call", whole, |call| {
+        let found = client.count_all(&newest(&format!("contains={}", call.call_id)))?;
+        ensure!(found == call.messages, "{found} of {} messages hold {}", call.messages, call.call_id);
+        Ok(())
+    })?;
+    fraction("processor time of a search for what is nowhere", each.as_secs_f64() * 1000.0, "ms")
 }
 
 fn row<T>(name: &str, questions: impl IntoIterator<Item = T>, ask: impl Fn(T) -> Result<()>) -> Result<()> {

@@ -68,7 +68,7 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
         count = client.metrics()?.stored();
     }
     if !arguments.no_lookups {
-        lookups::ask(&client, &sent)?;
+        lookups::ask(&client, &sent, backend.id())?;
     }
     print("")?;
     let peak = cost::peak_resident_bytes(backend.id())?;

@@ -42,7 +42,7 @@ impl Aside {
     /// Keeps what a slice holds.
     pub fn keep_slice(&self, slice: &Slice) {
         let Slice { last_us, dictionary, blob, .. } = slice.clone();
-        match (StoredSlice { id: 0, last_us, dictionary, blob }).messages() {
+        match (StoredSlice { id: 0, last_us, dictionary, blob: blob.into() }).messages() {
             Ok(messages) => {
                 let records: Vec<_> = messages.iter().filter_map(record).collect();
                 if records.len() < messages.len() {

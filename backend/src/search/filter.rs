@@ -147,10 +147,14 @@ impl Filter {
             && self.not.as_ref().is_none_or(|not| !not.any_fact_is(message, true))
     }
 
-    /// Whether a payload may be one of those that are wanted.
+    /// What is in the payload of every message of it, as far as nothing is keyed by it: a payload without is not worth
+    /// reading.
     #[must_use]
-    pub fn may_hold(&self, payload: &[u8]) -> bool {
-        self.contains.as_ref().is_none_or(|wanted| wanted.are_in(payload))
+    pub fn needles(&self) -> Vec<Octets> {
+        let users = [&self.from_user, &self.to_user, &self.request_user];
+        let parts = users.into_iter().flatten().filter_map(UserFilter::needle);
+        let header = self.header.iter().filter_map(HeaderFilter::needle);
+        self.contains.iter().cloned().chain(parts).chain(header).collect()
     }
 
     /// Whether a message of the call meets every condition, and none of them one that must not be met. The users of

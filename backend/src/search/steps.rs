@@ -2,11 +2,11 @@
 //! what the scope does not allow ends here.
 
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
-use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::filter::Filter;
+use super::filter::{Filter, Octets};
+use super::readers;
 use super::scope::Scope;
 use super::union::Union;
 use super::{Search, SearchError};
@@ -23,11 +23,21 @@ const MOST: u32 = 4096;
 /// What the slices of a step come to at most, octets of blobs, as far as those of the step before tell. Read, they are some five times as much.
 const MOST_BYTES: usize = 2 << 20;
 
+/// What is found in fewer than one slice of so many is rare.
+const RARE: usize = 16;
+
+/// How many slices a step takes at most after one that found what is rare.
+const MOST_OF_RARE: u32 = 8192;
+
+/// What these come to at most, octets of blobs; twice that is held, since the next ones are fetched while these are read.
+const MOST_BYTES_OF_RARE: usize = 3 << 20;
+
+/// A step of so many slices is one of a long walk. Where what it looks for is rare, the next ones are fetched while these
+/// are read.
+const LONG: usize = 2048;
+
 /// So few slices are read at once, by whoever fetched them.
 const FEW: usize = 32;
-
-/// At most so many threads read the slices of one step.
-const MOST_READERS: usize = 4;
 
 /// Slices as a walk brought them, read.
 pub struct Step<M = Message> {
@@ -56,6 +66,10 @@ pub struct Steps<'a, M = Message> {
     union: Option<Union>,
     wanted: Arc<Wanted>,
     read: Read<M>,
+    /// Whether the last step found next to nothing: who looks for what is rare will look on.
+    is_rare: bool,
+    /// What `walk` brings, fetched before it is asked for.
+    ahead: Option<AbortOnDropHandle<Result<Walked, StoreError>>>,
 }
 
 /// Reads a captured message, if it is one of those that are wanted.
@@ -64,6 +78,8 @@ pub type Read<M> = fn(&Wanted, MessageId, Captured) -> Option<M>;
 /// What messages must meet.
 pub struct Wanted {
     filter: Filter,
+    /// What the payload of each message of the filter holds.
+    needles: Vec<Octets>,
     scope: Option<Scope>,
 }
 
@@ -77,8 +93,9 @@ impl<'a> Steps<'a> {
 impl<'a, M: Send + 'static> Steps<'a, M> {
     /// The same, where something else is to be read of a message.
     pub fn reading(search: &'a Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
-        let wanted = Wanted { filter, scope: search.scope.clone() };
-        Self { search, walk: Walk { limit: FIRST, ..walk }, union: None, wanted: Arc::new(wanted), read }
+        let wanted = Wanted { needles: filter.needles(), filter, scope: search.scope.clone() };
+        let walk = Walk { limit: FIRST, ..walk };
+        Self { search, walk, union: None, wanted: Arc::new(wanted), read, is_rare: false, ahead: None }
     }
 
     /// The same, and slices of these keys besides that of the walk.
@@ -97,57 +114,53 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
 
     /// Takes the next slices and moves on.
     pub async fn next(&mut self) -> Result<Step<M>, SearchError> {
-        let (stored, partial, next) = match &mut self.union {
-            Some(union) => union.next(&*self.search.store, &self.walk).await?,
-            None => {
-                let Walked { slices, partial } = self.search.store.walk(&self.walk).await?;
+        let (stored, partial, next) = match (&mut self.union, self.ahead.take()) {
+            (Some(union), _) => union.next(&*self.search.store, &self.walk).await?,
+            (None, ahead) => {
+                let Walked { slices, partial } = match ahead {
+                    Some(ahead) => ahead.await.map_err(|error| StoreError::Away(error.to_string()))??,
+                    None => self.search.store.walk(&self.walk).await?,
+                };
                 let full = slices.len() >= self.walk.limit as usize;
                 let next = slices.last().filter(|_| full).map(StoredSlice::place);
                 (slices, partial, next)
             }
         };
+        let count = stored.len();
         self.walk.after = next.or(self.walk.after);
-        self.walk.limit = limit_after(self.walk.limit, &stored);
+        self.walk.limit = limit_after(self.walk.limit, &stored, self.is_rare);
+        let is_long = count >= LONG;
+        if next.is_some() && is_long && self.is_rare && self.union.is_none() {
+            let (store, walk) = (Arc::clone(&self.search.store), self.walk);
+            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.walk(&walk).await })));
+        }
         let mut step = Step { slices: Vec::new(), partial, next };
-        if stored.len() <= FEW {
+        if count <= FEW {
             self.wanted.read(&stored, self.read, &mut step);
-            return Ok(step);
-        }
-        // Reading takes processor time, which the runtime's own threads need for what comes in.
-        for part in self.read_apart(stored).await? {
-            step.slices.extend(part.slices);
-            step.partial |= part.partial;
-        }
-        Ok(step)
-    }
-
-    async fn read_apart(&self, mut stored: Vec<StoredSlice>) -> Result<Vec<Step<M>>, SearchError> {
-        let readers = available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-        let share = stored.len().div_ceil(readers);
-        let mut parts = Vec::with_capacity(readers);
-        while !stored.is_empty() {
-            let rest = stored.split_off(share.min(stored.len()));
-            let (part, wanted) = (std::mem::replace(&mut stored, rest), Arc::clone(&self.wanted));
-            let read = self.read;
-            parts.push(spawn_blocking(move || {
+        } else {
+            let (wanted, read) = (Arc::clone(&self.wanted), self.read);
+            let read = move |part: &[StoredSlice]| {
                 let mut step = Step { slices: Vec::new(), partial: false, next: None };
-                wanted.read(&part, read, &mut step);
+                wanted.read(part, read, &mut step);
                 step
-            }));
+            };
+            // Reading takes processor time, which the runtime's own threads need for what comes in.
+            for part in readers::share(stored, is_long, read).await? {
+                step.slices.extend(part.slices);
+                step.partial |= part.partial;
+            }
         }
-        let mut steps = Vec::with_capacity(parts.len());
-        for part in parts {
-            steps.push(part.await.map_err(|error| StoreError::Away(error.to_string()))?);
-        }
-        Ok(steps)
+        self.is_rare = step.slices.len() < count / RARE;
+        Ok(step)
     }
 }
 
 /// How many slices the step after this one takes.
-fn limit_after(limit: u32, stored: &[StoredSlice]) -> u32 {
+fn limit_after(limit: u32, stored: &[StoredSlice], is_rare: bool) -> u32 {
+    let (most, most_bytes) = if is_rare { (MOST_OF_RARE, MOST_BYTES_OF_RARE) } else { (MOST, MOST_BYTES) };
     let bytes: usize = stored.iter().map(|slice| slice.blob.len()).sum();
-    let fitting = stored.len().saturating_mul(MOST_BYTES).checked_div(bytes).unwrap_or(usize::MAX);
-    (limit * 2).min(u32::try_from(fitting).unwrap_or(MOST)).clamp(1, MOST)
+    let fitting = stored.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
+    (limit * 2).min(u32::try_from(fitting).unwrap_or(most)).clamp(1, most)
 }
 
 impl Wanted {
@@ -170,14 +183,15 @@ impl Wanted {
 
     fn read<M>(&self, stored: &[StoredSlice], read: Read<M>, step: &mut Step<M>) {
         for slice in stored {
-            let captured = match slice.captured(|payload| self.filter.may_hold(payload)) {
-                Ok(captured) => captured,
-                Err(error) => {
-                    tracing::error!(slice.id, %error, "a damaged slice is left out");
-                    step.partial = true;
-                    continue;
-                }
-            };
+            let captured =
+                match slice.captured(|octets| self.needles.iter().all(|needle| needle.are_in(octets))) {
+                    Ok(captured) => captured,
+                    Err(error) => {
+                        tracing::error!(slice.id, %error, "a damaged slice is left out");
+                        step.partial = true;
+                        continue;
+                    }
+                };
             let messages: Vec<_> =
                 captured.into_iter().filter_map(|(id, captured)| read(self, id, captured)).collect();
             if !messages.is_empty() {

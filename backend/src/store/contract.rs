@@ -7,6 +7,7 @@ mod events;
 mod gate;
 mod pages;
 mod retention;
+mod scans;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use events::{
     events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
 };
+use scans::what_is_rare_is_found_wherever_it_is_in_a_long_walk;
 
 use pages::{
     a_page_of_large_messages_is_shorter_and_the_next_goes_on,
@@ -222,6 +224,7 @@ contract!(
     calls_are_listed_by_the_message_that_was_looked_for,
     slices_are_read_by_the_dictionaries_they_were_made_with,
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
+    what_is_rare_is_found_wherever_it_is_in_a_long_walk,
 );
 
 /// A message that is easy to vary.

@@ -64,7 +64,7 @@ pub enum FrameError {
 thread_local! {
     // Making a context costs more than a slice does.
     static ENCODER: RefCell<(CCtx<'static>, Vec<u8>)> = RefCell::new((CCtx::create(), Vec::new()));
-    static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    static DECODER: RefCell<(DCtx<'static>, Vec<u8>)> = RefCell::new((DCtx::create(), Vec::new()));
 }
 
 impl Dictionary {
@@ -163,28 +163,35 @@ pub(super) fn deflate<T>(
     })
 }
 
-/// The content of a frame, of at most so many octets.
-pub(super) fn inflate(
+/// Gives the content of a frame, of at most so many octets, to `take`.
+pub(super) fn inflate<T>(
     frame: &[u8],
     dictionary: Option<&Dictionary>,
     most: usize,
-) -> Result<Vec<u8>, FrameError> {
+    take: impl FnOnce(&[u8]) -> T,
+) -> Result<T, FrameError> {
     let found = zstd_safe::get_frame_content_size(frame).ok().flatten();
     let size = found.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= most);
-    let mut content = Vec::with_capacity(size.ok_or(FrameError::Size { most, found })?);
+    let size = size.ok_or(FrameError::Size { most, found })?;
     let dictionary = match dictionary_of(frame) {
         Some(id) => {
             Some(dictionary.filter(|dictionary| dictionary.id == id).ok_or(FrameError::Dictionary(id))?)
         }
         None => None,
     };
-    DECODER.with_borrow_mut(|context| {
+    DECODER.with_borrow_mut(|(context, content)| {
+        content.clear();
+        content.reserve(size);
         zstd_result(match dictionary {
-            Some(dictionary) => context.decompress_using_ddict(&mut content, frame, &dictionary.decoder),
-            None => context.decompress(&mut content, frame),
-        })
-    })?;
-    Ok(content)
+            Some(dictionary) => context.decompress_using_ddict(content, frame, &dictionary.decoder),
+            None => context.decompress(content, frame),
+        })?;
+        let taken = take(content);
+        // One large slice does not keep its buffer for ever.
+        content.clear();
+        content.shrink_to(64 << 10);
+        Ok(taken)
+    })
 }
 
 /// The dictionary that a frame needs.
@@ -290,14 +297,14 @@ pub(super) mod tests {
         let frame = deflate(content, Some(&first), <[u8]>::to_vec).expect("a frame");
         let plain = deflate(content, None, <[u8]>::to_vec).expect("a frame");
         assert!(frame.len() < plain.len(), "{} {}", frame.len(), plain.len());
-        assert_eq!(inflate(&frame, Some(&first), 100).expect("readable"), content);
+        assert_eq!(inflate(&frame, Some(&first), 100, <[u8]>::to_vec).expect("readable"), content);
         for wrong in [None, Some(&*second)] {
             assert!(
-                matches!(inflate(&frame, wrong, 100), Err(FrameError::Dictionary(id)) if id == first.id())
+                matches!(inflate(&frame, wrong, 100, <[u8]>::to_vec), Err(FrameError::Dictionary(id)) if id == first.id())
             );
         }
         // A dictionary beside a frame without one changes nothing.
-        assert_eq!(inflate(&plain, Some(&second), 100).expect("readable"), content);
+        assert_eq!(inflate(&plain, Some(&second), 100, <[u8]>::to_vec).expect("readable"), content);
     }
 
     #[test]
@@ -307,7 +314,10 @@ pub(super) mod tests {
             deflate(b"stored INVITE sip:1@example.net", Some(&made), <[u8]>::to_vec).expect("a frame");
         let read = Dictionary::read(made.octets().to_vec(), made.made_at_us()).expect("a dictionary");
         assert_eq!(read, *made);
-        assert_eq!(inflate(&frame, Some(&read), 100).expect("readable"), b"stored INVITE sip:1@example.net");
+        assert_eq!(
+            inflate(&frame, Some(&read), 100, <[u8]>::to_vec).expect("readable"),
+            b"stored INVITE sip:1@example.net"
+        );
         for octets in [&b""[..], b"not a dictionary", &made.octets()[..20]] {
             assert!(Dictionary::read(octets.to_vec(), 0).is_err());
         }
@@ -316,11 +326,14 @@ pub(super) mod tests {
     #[test]
     fn what_a_frame_claims_is_not_believed() {
         let frame = deflate(&[b'x'; 1000], None, <[u8]>::to_vec).expect("a frame");
-        assert!(matches!(inflate(&frame, None, 999), Err(FrameError::Size { found: Some(1000), .. })));
+        assert!(matches!(
+            inflate(&frame, None, 999, <[u8]>::to_vec),
+            Err(FrameError::Size { found: Some(1000), .. })
+        ));
         for length in 0..frame.len() {
-            assert!(inflate(&frame[..length], None, 1000).is_err(), "{length}");
+            assert!(inflate(&frame[..length], None, 1000, <[u8]>::to_vec).is_err(), "{length}");
         }
-        assert!(inflate(b"no frame at all", None, 1000).is_err());
+        assert!(inflate(b"no frame at all", None, 1000, <[u8]>::to_vec).is_err());
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct StoredSlice {
     /// The dictionary that it needs, if it needs one and the store has it.
     pub dictionary: Option<Arc<Dictionary>>,
     /// The messages.
-    pub blob: Vec<u8>,
+    pub blob: Bytes,
 }
 
 /// A slice's octets cannot be read.
@@ -155,15 +155,20 @@ impl StoredSlice {
         Ok(captured.into_iter().map(|(id, captured)| Message::read(id, captured)).collect())
     }
 
-    /// What was captured with a payload that is wanted, in order of capture, its facts not yet read.
+    /// What was captured with a payload that is wanted, in order of capture, its facts not yet read. What is said of some
+    /// octets must be said of those that they are part of too: the whole content is asked about first, and nothing
+    /// more is done where it is not wanted.
     ///
     /// # Errors
     /// When the slice is damaged.
     pub fn captured(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(MessageId, Captured)>, SliceError> {
         let (header, mut payloads) = match self.blob.split_first() {
             Some((&FORMAT, frame)) => {
-                let content = dictionary::inflate(frame, self.dictionary.as_deref(), MAX_CONTENT_BYTES)?;
-                read_content(Bytes::from(content))?
+                let take = |content: &[u8]| wanted(content).then(|| Bytes::copy_from_slice(content));
+                match dictionary::inflate(frame, self.dictionary.as_deref(), MAX_CONTENT_BYTES, take)? {
+                    Some(content) => read_content(content)?,
+                    None => return Ok(Vec::new()),
+                }
             }
             Some((&format, rest)) if before::is_known(format) => before::read(format, rest)?,
             found => return Err(SliceError::Format(found.map(|(format, _)| *format))),
@@ -232,7 +237,7 @@ mod tests {
     fn cut(cutter: &Cutter, messages: Vec<Message>) -> StoredSlice {
         let mut slices = cutter.cut(messages).expect("slices");
         let Slice { last_us, blob, dictionary, .. } = slices.pop().expect("a slice");
-        StoredSlice { id: 1, last_us, dictionary, blob }
+        StoredSlice { id: 1, last_us, dictionary, blob: blob.into() }
     }
 
     fn start() -> Vec<Message> {
@@ -281,7 +286,7 @@ mod tests {
             let content = [&(header.len() as u32).to_le_bytes()[..], &header].concat();
             let frame = dictionary::deflate(&content, None, <[u8]>::to_vec).expect("a frame");
             let blob = [&[FORMAT][..], &frame].concat();
-            StoredSlice { id: 1, last_us: 0, dictionary: None, blob }
+            StoredSlice { id: 1, last_us: 0, dictionary: None, blob: blob.into() }
                 .captured(|_| true)
                 .map(|found| found.len())
         };
@@ -293,11 +298,11 @@ mod tests {
     fn a_slice_that_is_cut_or_of_a_later_format_is_refused() {
         let whole = cut(&Cutter::default(), start());
         for length in 0..whole.blob.len() {
-            let blob = whole.blob[..length].to_vec();
+            let blob = whole.blob.slice(..length);
             assert!(StoredSlice { blob, ..whole.clone() }.messages().is_err(), "{length}");
         }
-        let mut later = whole;
-        later.blob[0] = 4;
+        let blob = [&[4], &whole.blob[1..]].concat().into();
+        let later = StoredSlice { blob, ..whole };
         assert!(matches!(later.messages(), Err(SliceError::Format(Some(4)))));
     }
 }

@@ -10,6 +10,7 @@
 //! A bucket that is no longer written is closed: its postings are merged into one segment, and its log goes. One that
 //! cannot be opened is renamed to `….damaged`, and the rest serves.
 
+mod blobs;
 mod bucket;
 mod file;
 mod ledger;

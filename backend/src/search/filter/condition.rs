@@ -176,6 +176,14 @@ impl UserFilter {
         }
     }
 
+    /// What the payload of a message with such a user holds, where it can be one of many.
+    pub(super) fn needle(&self) -> Option<Octets> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Prefix(part) | Self::Suffix(part) => Octets::verbatim(part),
+        }
+    }
+
     /// Whether the user meets the condition.
     #[must_use]
     pub fn accepts(&self, user: &str) -> bool {
@@ -192,6 +200,11 @@ impl Octets {
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self(memmem::Finder::new(text).into_owned())
+    }
+
+    /// Those of a text that was read out of a payload; `None` where the payload may have had others, which are no UTF-8.
+    fn verbatim(text: &str) -> Option<Self> {
+        (!text.contains(char::REPLACEMENT_CHARACTER)).then(|| Self::of(text))
     }
 
     /// Whether the payload holds them.
@@ -232,6 +245,11 @@ impl HeaderFilter {
             expected: "Name: value such as X-Tenant: acme",
             found: text.chars().take(64).collect(),
         })
+    }
+
+    /// What the payload of a message with this header holds.
+    pub(super) fn needle(&self) -> Option<Octets> {
+        Octets::verbatim(&self.value)
     }
 
     pub(super) fn accepts(&self, message: &Message) -> bool {

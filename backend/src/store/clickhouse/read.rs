@@ -14,6 +14,9 @@ use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, Store
 
 const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
 
+/// Ids in one query at most: a server reads 256 KiB of a query (`max_query_size`), and an id takes 21 octets at most.
+const IDS: usize = 8192;
+
 /// Where a slice is in the order of walks: the time of its last message, its id.
 type Place = (i64, i64);
 
@@ -158,17 +161,21 @@ async fn fetch(
             wanted.entry(shard).or_default().push(id.to_string());
         }
     }
-    let asked = wanted.into_iter().filter_map(|(shard, ids)| {
-        let ids = ids.join(",");
-        let sql = format!("select id, last_us, flush, blob from slice where id in ({ids}) format RowBinary");
-        Some((shards.get(shard)?, sql))
-    });
+    let mut asked = Vec::new();
+    for (shard, ids) in wanted {
+        let Some(shard) = shards.get(shard) else { continue };
+        for ids in ids.chunks(IDS) {
+            let ids = ids.join(",");
+            let columns = "id, last_us, flush, blob";
+            asked.push((shard, format!("select {columns} from slice where id in ({ids}) format RowBinary")));
+        }
+    }
     let mut slices = Vec::with_capacity(next.places.len());
-    for mut rows in ask_all(asked, partial).await?.into_iter().flatten() {
+    for mut rows in ask_all(asked.into_iter(), partial).await?.into_iter().flatten() {
         while !rows.is_empty() {
             let (id, last_us, mark, blob) = (rows.i64()?, rows.i64()?, rows.u64()?, rows.octets()?);
             if next.places.contains_key(&(last_us, id)) && !void.contains(&mark) {
-                slices.push(StoredSlice { id, last_us, dictionary: None, blob: blob.into() });
+                slices.push(StoredSlice { id, last_us, dictionary: None, blob });
             }
         }
     }

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sqlx::PgPool;
 
 use super::bucket::Bucket;
 use super::connection::Lease;
 use super::copy::Found;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
+use crate::store::runs::Runs;
 use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
 
 /// Partitions that one transaction reads at most. Each takes two places in the server's table of locks, which everybody
@@ -188,26 +190,35 @@ async fn feed(
 
 /// Reads the slices at these places, in their order.
 async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
-    let mut by_bucket: BTreeMap<Bucket, String> = BTreeMap::new();
+    let mut by_bucket: BTreeMap<Bucket, Vec<i64>> = BTreeMap::new();
     for (id, _) in places {
-        let ids = by_bucket.entry(Bucket::of(*id)).or_default();
-        let comma = if ids.is_empty() { "" } else { "," };
-        let _written = write!(ids, "{comma}{id}");
+        by_bucket.entry(Bucket::of(*id)).or_default().push(*id);
     }
     let mut queries: Vec<_> = by_bucket
         .into_iter()
-        .map(|(bucket, ids)| {
+        .map(|(bucket, mut ids)| {
+            ids.sort_unstable();
+            let Runs { ranges, single } = Runs::of(&ids);
+            let ids = single.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let table = bucket.partition("slice");
-            format!("select id, blob from {table} where id = any('{{{ids}}}'::bigint[])")
+            let mut query = format!("select id, blob from {table} where id = any('{{{ids}}}'::bigint[])");
+            for range in ranges {
+                let (first, last) = range.into_inner();
+                let _written = write!(
+                    query,
+                    " union all select id, blob from {table} where id between {first} and {last}"
+                );
+            }
+            query
         })
         .collect();
-    let mut blobs: HashMap<i64, Vec<u8>> = HashMap::new();
+    let mut blobs: HashMap<i64, Bytes> = HashMap::with_capacity(places.len());
     while !queries.is_empty() {
         // A slice never changes, so it does not matter in which snapshot it is read.
         let (read, _) = reader.room(queries.len()).await?;
         let rest = queries.split_off(read);
         let found = reader.query(&queries.join(" union all ")).await?;
-        blobs.extend(found.read(|row| Some((row.bigint()?, row.bytea()?.to_vec())))?);
+        blobs.extend(found.read(|row| Some((row.bigint()?, Bytes::copy_from_slice(row.bytea()?))))?);
         queries = rest;
     }
     let slices = places.iter().filter_map(|(id, last_us)| {

@@ -46,7 +46,7 @@ pub fn read(format: u8, rest: &[u8]) -> Result<(Header, Bytes), SliceError> {
     }
     let Header2 { first_us, correlation_id, hosts, agents, entries, call_id, cut } =
         postcard::from_bytes(&header).map_err(|e| SliceError::Header(e.to_string()))?;
-    let payloads = Bytes::from(dictionary::inflate(frame, None, MAX_CONTENT_BYTES)?);
+    let payloads = dictionary::inflate(frame, None, MAX_CONTENT_BYTES, Bytes::copy_from_slice)?;
     let header = Header { first_us, tenant: None, correlation_id, call_id, hosts, agents, entries, cut };
     Ok((header, payloads))
 }
@@ -70,7 +70,7 @@ mod tests {
 
     fn stored(base64: &str) -> StoredSlice {
         let blob = STANDARD.decode(base64).expect("base64");
-        StoredSlice { id: 1, last_us: 0, dictionary: None, blob }
+        StoredSlice { id: 1, last_us: 0, dictionary: None, blob: blob.into() }
     }
 
     #[test]

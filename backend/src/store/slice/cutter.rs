@@ -369,7 +369,7 @@ mod tests {
         }
         let mut read = Vec::new();
         for Slice { last_us, count, blob, .. } in one.slices {
-            let stored = StoredSlice { id: 1, last_us, dictionary: None, blob };
+            let stored = StoredSlice { id: 1, last_us, dictionary: None, blob: blob.into() };
             let these = stored.messages().expect("readable");
             assert_eq!(these.last().map(|m| m.captured.captured_at_us), Some(last_us));
             assert_eq!(these.len(), count as usize);

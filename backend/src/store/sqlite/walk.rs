@@ -148,10 +148,10 @@ impl Inner {
         for (place, wanted) in by_bucket {
             let Some(bucket) = ground.buckets.get(place) else { continue };
             let ids: Vec<_> = wanted.iter().filter_map(|n| Some(met.get(*n)?.id - bucket.base())).collect();
-            let Some(mut blobs) = sound(bucket, self.blobs(bucket, &ids).await, partial)? else { continue };
-            for (n, id) in wanted.into_iter().zip(ids) {
+            let Some(blobs) = sound(bucket, self.blobs(bucket, &ids).await, partial)? else { continue };
+            for (n, blob) in wanted.into_iter().zip(blobs) {
                 let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
-                match blobs.remove(&id) {
+                match blob {
                     Some(blob) => {
                         let (id, last_us) = (met.id, met.last_us);
                         *slot = Some(StoredSlice { id, last_us, dictionary: None, blob });
@@ -178,22 +178,6 @@ impl Inner {
             self.dictionaries.give_loaded(&mut slices, &loaded);
         }
         Ok(slices)
-    }
-
-    /// Blobs by the rows of their slices; those that are not there are left out.
-    async fn blobs(&self, bucket: &Bucket, rows: &[i64]) -> Result<BTreeMap<i64, Vec<u8>>, StoreError> {
-        let mut reader = self.readers.take(bucket).await?;
-        // A few lengths, so that few statements are prepared; what is too many is the last one again.
-        let length = rows.len().next_power_of_two();
-        let sql = format!("select id, blob from slice where id in ({})", list("?", length));
-        let padded = rows.iter().chain(rows.last().into_iter().cycle()).take(length);
-        let query = padded.fold(sqlx::query(AssertSqlSafe(sql)), |query, row| query.bind(*row));
-        let mut blobs = BTreeMap::new();
-        for row in query.fetch_all(&mut reader.connection).await? {
-            blobs.insert(row.try_get(0)?, row.try_get(1)?);
-        }
-        reader.done();
-        Ok(blobs)
     }
 
     /// Those of these dictionaries that are in a bucket, and whole.
