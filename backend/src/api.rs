@@ -14,6 +14,7 @@ pub mod health;
 mod ingest;
 mod json;
 mod links;
+mod listing;
 mod messages;
 pub mod model;
 mod pages;

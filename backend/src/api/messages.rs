@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
+use super::listing;
 use super::model::{Listing, Message};
 use super::query::{Params, SearchPageQuery, SearchQuery};
 
@@ -27,8 +28,8 @@ use super::query::{Params, SearchPageQuery, SearchQuery};
 pub async fn list(
     State(state): State<Arc<ApiState>>,
     Params(query): Params<SearchQuery<SearchPageQuery>>,
-) -> Result<Json<Listing<Message>>, ApiError> {
+) -> Result<Response, ApiError> {
     let (filter, rest) = query.read()?;
     let messages = state.search.messages(&filter, &rest.read()?).await?;
-    Ok(Json(messages.into()))
+    Ok(listing::answer(messages).await)
 }

@@ -401,8 +401,14 @@ impl<S, T: for<'a> From<&'a S>> From<search::Listing<S>> for Listing<T> {
 
 impl From<&message::Message> for Message {
     fn from(message: &message::Message) -> Self {
+        message.clone().into()
+    }
+}
+
+impl From<message::Message> for Message {
+    fn from(message: message::Message) -> Self {
+        let label = ladder::label(&message);
         let message::Message { id, captured, kind, sip } = message;
-        let sip = sip.clone();
         Self {
             id: id.to_string(),
             captured_at: rfc3339(captured.captured_at_us),
@@ -410,12 +416,12 @@ impl From<&message::Message> for Message {
             dst: captured.dst.to_string(),
             transport: captured.transport,
             agent_id: captured.agent_id,
-            agent_name: captured.agent_name.as_deref().map(str::to_owned),
-            correlation_id: captured.correlation_id.as_deref().map(str::to_owned),
-            call_id: sip.call_id.or_else(|| captured.call_id.as_deref().map(str::to_owned)),
-            kind: *kind,
+            agent_name: captured.agent_name.map(String::from),
+            correlation_id: captured.correlation_id.map(String::from),
+            call_id: sip.call_id.or(captured.call_id.map(String::from)),
+            kind,
             protocol_type: captured.protocol_type,
-            label: ladder::label(message),
+            label,
             method: sip.method,
             status: sip.status,
             reason: sip.reason,

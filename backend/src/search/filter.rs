@@ -67,6 +67,21 @@ impl Filter {
             || self.protocol_type.is_some_and(|wanted| wanted != PROTOCOL_SIP)
     }
 
+    /// Whether it wants of each slice of its walk all messages, but for the times.
+    #[must_use]
+    pub fn wants_whole_slices(&self) -> bool {
+        let Self { since_us, until_us, .. } = *self;
+        let of_slices = Self {
+            correlation_id: self.correlation_id.clone(),
+            call_id: self.call_id.clone(),
+            tenant: self.tenant.clone(),
+            since_us,
+            until_us,
+            ..Self::default()
+        };
+        *self == of_slices
+    }
+
     /// The narrowest of the conditions that slices are keyed by, with the times, and its key. `paths` are those that
     /// events are keyed by.
     #[must_use]

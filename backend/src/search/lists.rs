@@ -131,8 +131,9 @@ impl Search {
     pub async fn messages(&self, filter: &Filter, page: &Page) -> Result<Listing<Message>, SearchError> {
         let mut making = Making::new(List::Messages, page)?;
         let walk = making.walk(self.walk_for(filter));
-        // Unless some are left out, each slice has one message of the page at least.
-        let steps = Steps::new(self, walk, filter.clone()).beginning_with(page.limit + 1);
+        // Unless some are left out, each slice has one message of the page at least; where it is wanted whole, more.
+        let expected = if filter.wants_whole_slices() { page.limit / 2 + 1 } else { page.limit + 1 };
+        let steps = Steps::new(self, walk, filter.clone()).beginning_with(expected);
         let mut steps = steps.with(self.not_keyed_for(filter).await?);
         // What was listed with the cursor's time: a duplicate of it may be still to come.
         let mut listed: Vec<Message> = Vec::new();

@@ -21,6 +21,10 @@ use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
 /// shares and which has some 6,400 by default; a lookup without a time range may have to read one for each hour that is kept.
 const PARTITIONS: usize = 64;
 
+/// Pages of postings that are read at once to begin with: as many as an hour has segments, since a further question costs more than
+/// a page.
+const PAGES: usize = 32;
+
 /// A walk is begun anew for so long when segments were merged or dropped between its queries.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,7 +110,7 @@ async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64
         ))
         .await?;
     let segments = found.read(|row| Some((row.bigint()?, row.bigint()?, row.bigint()?)))?;
-    let mut walker = Walker::new(walk);
+    let mut walker = Walker::new(walk).asking_for(PAGES);
     for (segment, oldest_us, newest_us) in &segments {
         let (segment, oldest_us, newest_us) = (*segment, *oldest_us, *newest_us);
         walker.add(Source { segment, base: Bucket::of(segment).first_id(), oldest_us, newest_us });

@@ -100,6 +100,12 @@ impl<S: Copy> Walker<S> {
         }
     }
 
+    /// The same, for a store that is asked over a network: so many pages are asked for at once to begin with.
+    #[must_use]
+    pub fn asking_for(self, pages: usize) -> Self {
+        Self { at_once: pages.max(1), ..self }
+    }
+
     /// Takes a segment along. All are added before the first step.
     pub fn add(&mut self, source: Source<S>) {
         let (after_us, after_id) = self.after;
