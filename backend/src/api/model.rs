@@ -409,6 +409,12 @@ impl From<message::Message> for Message {
     fn from(message: message::Message) -> Self {
         let label = ladder::label(&message);
         let message::Message { id, captured, kind, sip } = message;
+        let (raw, raw_base64) = match str::from_utf8(&captured.raw) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => {
+                (String::from_utf8_lossy(&captured.raw).into_owned(), Some(STANDARD.encode(&captured.raw)))
+            }
+        };
         Self {
             id: id.to_string(),
             captured_at: rfc3339(captured.captured_at_us),
@@ -435,8 +441,8 @@ impl From<message::Message> for Message {
             branch: sip.branch,
             size_bytes: captured.raw.len(),
             full_size_bytes: captured.full_length,
-            raw: String::from_utf8_lossy(&captured.raw).into_owned(),
-            raw_base64: str::from_utf8(&captured.raw).is_err().then(|| STANDARD.encode(&captured.raw)),
+            raw,
+            raw_base64,
         }
     }
 }

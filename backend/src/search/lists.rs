@@ -4,7 +4,7 @@
 //! is newer stands, and a page is done as soon as that is enough (ADR 0031).
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
@@ -36,8 +36,8 @@ struct Making<T> {
     limit: usize,
     before: Option<Cursor>,
     deadline: Instant,
-    /// The newest, in the order of the list, one more than the page takes.
-    found: Vec<(Cursor, T)>,
+    /// The newest, in the order of the list, one more than the page takes. Boxed, since they are sorted.
+    found: Vec<(Cursor, Box<T>)>,
     partial: bool,
 }
 
@@ -67,11 +67,6 @@ impl<T> Making<T> {
         self.before.is_none_or(|before| order < before.order())
     }
 
-    /// Whether what comes no earlier in the list than this cannot be on the page.
-    fn is_beyond(&self, order: (i64, MessageId)) -> bool {
-        self.found.get(self.limit).is_some_and(|(last, _)| last.order() > order)
-    }
-
     fn sort(&mut self) {
         self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
     }
@@ -79,7 +74,7 @@ impl<T> Making<T> {
     /// Leaves out what does not fit on the page, but for the first of it. What comes in between later leaves no more room than there is.
     fn cut(&mut self, most_bytes: usize, weigh: impl Fn(&T) -> usize) {
         let mut bytes = 0;
-        let fits = |(_, item): &&(Cursor, T)| {
+        let fits = |(_, item): &&(Cursor, Box<T>)| {
             bytes += weigh(item);
             bytes <= most_bytes
         };
@@ -119,7 +114,7 @@ impl<T> Making<T> {
     }
 
     fn take(&mut self) -> Vec<T> {
-        std::mem::take(&mut self.found).into_iter().map(|(_, item)| item).collect()
+        std::mem::take(&mut self.found).into_iter().map(|(_, item)| *item).collect()
     }
 }
 
@@ -142,7 +137,7 @@ impl Search {
             making.partial |= step.partial;
             for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
                 if making.is_to_come(message.order()) {
-                    making.found.push((Cursor::at(&message), message));
+                    making.found.push((Cursor::at(&message), Box::new(message)));
                 } else if making.before.is_some_and(|b| b.captured_at_us == message.captured_at_us()) {
                     listed.push(message);
                 }
@@ -170,30 +165,29 @@ impl Search {
         let walk = making.walk(self.walk_for(filter));
         let of_place = filter.of_place(&self.paths);
         let mut steps = Steps::new(self, walk, of_place.clone());
-        // Calls met so far.
-        let mut met: HashSet<String> = HashSet::new();
+        let mut met = Met::default();
         loop {
             let step = steps.next().await?;
             making.partial |= step.partial;
-            for slices in step.slices.chunks(AT_ONCE) {
-                if let Some(page) = slices.first().and_then(|slice| making.done(slice.place.0)) {
+            step.slices.iter().for_each(|slice| met.meet(slice));
+            let newest_unseen_us = step.next.map_or(i64::MIN, |(last_us, _)| last_us);
+            while let Some(newest_us) = met.newest_us().filter(|us| *us > newest_unseen_us) {
+                if let Some(page) = making.done(newest_us) {
                     return Ok(page);
                 }
-                let mut fresh = Vec::with_capacity(slices.len());
-                for slice in slices.iter().filter(|slice| !slice.begins_beyond(&making)) {
-                    let call_id = slice.messages.first().and_then(|m| m.sip.call_id.as_deref());
-                    fresh.extend(call_id.filter(|call_id| met.insert((*call_id).to_owned())));
-                }
-                let calls = fresh.into_iter().map(|call_id| self.listed(call_id, filter, &of_place));
+                let call_ids = met.take_newest(newest_unseen_us);
+                let calls = call_ids.iter().map(|call_id| self.listed(call_id, filter, &of_place));
                 for (place, call) in try_join_all(calls).await?.into_iter().flatten() {
                     if making.is_to_come(place.order()) {
-                        making.found.push((place, call));
+                        making.found.push((place, Box::new(call)));
                     }
                 }
                 making.sort();
                 making.cut(CALL_BYTES, |call| call.messages.iter().map(|m| m.captured.raw.len()).sum());
             }
-            let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
+            if step.next.is_none() {
+                return Ok(making.end());
+            }
             if let Some(page) = making.done(newest_unseen_us) {
                 return Ok(page);
             }
@@ -214,9 +208,49 @@ impl Search {
     }
 }
 
-impl ReadSlice {
-    /// Whether its call, which is listed at its first message or before, cannot be on the page.
-    fn begins_beyond<T>(&self, making: &Making<T>) -> bool {
-        self.messages.first().is_some_and(|first| making.is_beyond(first.order()))
+/// Calls that a walk met. One is looked up only when it may be the next of the list: most of those that are met in the middle are
+/// listed much earlier.
+#[derive(Default)]
+struct Met {
+    /// Those not looked up yet, by the first of their messages that was met: they are listed there or before.
+    waiting: BTreeMap<(i64, MessageId), String>,
+    /// All of them; of those that wait, where.
+    all: HashMap<String, Option<(i64, MessageId)>>,
+}
+
+impl Met {
+    fn meet(&mut self, slice: &ReadSlice) {
+        let Some(first) = slice.messages.first() else { return };
+        let (Some(call_id), order) = (first.sip.call_id.as_deref(), first.order()) else { return };
+        match self.all.get_mut(call_id) {
+            None => {
+                self.all.insert(call_id.to_owned(), Some(order));
+                self.waiting.insert(order, call_id.to_owned());
+            }
+            Some(Some(known)) if order < *known => {
+                self.waiting.remove(known);
+                self.waiting.insert(order, call_id.to_owned());
+                *known = order;
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// None that waits is listed later than this, µs since the epoch.
+    fn newest_us(&self) -> Option<i64> {
+        self.waiting.last_key_value().map(|((at_us, _), _)| *at_us)
+    }
+
+    /// Some of those that may be listed after this time, to be looked up: the newest.
+    fn take_newest(&mut self, after_us: i64) -> Vec<String> {
+        let mut taken = Vec::with_capacity(AT_ONCE);
+        while taken.len() < AT_ONCE
+            && let Some(newest) = self.waiting.last_entry().filter(|newest| newest.key().0 > after_us)
+        {
+            let call_id = newest.remove();
+            self.all.insert(call_id.clone(), None);
+            taken.push(call_id);
+        }
+        taken
     }
 }

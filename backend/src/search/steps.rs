@@ -51,8 +51,6 @@ pub struct Step<M = Message> {
 
 /// A slice, read.
 pub struct ReadSlice<M = Message> {
-    /// Its place in the walk: time of its last message, and its id.
-    pub place: (i64, i64),
     /// Messages that meet the filter, in order of capture.
     pub messages: Vec<M>,
 }
@@ -195,7 +193,7 @@ impl Wanted {
             let messages: Vec<_> =
                 captured.into_iter().filter_map(|(id, captured)| read(self, id, captured)).collect();
             if !messages.is_empty() {
-                step.slices.push(ReadSlice { place: slice.place(), messages });
+                step.slices.push(ReadSlice { messages });
             }
         }
     }
