@@ -13,7 +13,7 @@ use siplens_backend::ingest::quarantine::Quarantine;
 use siplens_backend::ingest::{Admission, Rules, tcp, udp};
 use siplens_backend::search::filter::Filter;
 use siplens_backend::search::{Page, Search};
-use siplens_backend::spool::{Record, Spool, SpoolConfig, SpoolWriter};
+use siplens_backend::spool::{Record, Spool, SpoolConfig, SpoolError, SpoolWriter};
 use siplens_backend::store::Store;
 use siplens_backend::store::slice::Cutter;
 use siplens_backend::store::sqlite::SqliteStore;
@@ -69,7 +69,15 @@ impl Pipeline {
             segment_bytes: spool_bytes / 2,
             ..SpoolConfig::default()
         };
-        let (writer, reader) = Spool::open(config, checkpoint).expect("a spool");
+        // Streams of the run before may still be at their end.
+        let mut tries = 0;
+        let (writer, reader) = loop {
+            match Spool::open(config.clone(), checkpoint) {
+                Err(SpoolError::InUse { .. }) if tries < 500 => tries += 1,
+                opened => break opened.expect("a spool"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         let stop_flushing = Arc::new(AtomicBool::new(false));
         let flusher = Flusher {
             store: Arc::clone(&store),
