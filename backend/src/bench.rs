@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 
+pub use load::Packets;
 use load::{Load, Wire};
 use report::{each_us, figure, fraction};
 

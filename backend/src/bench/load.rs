@@ -77,15 +77,12 @@ impl Load {
     /// When the backend cannot be reached, or closes the stream.
     pub fn send(&self) -> Result<Sent> {
         let simulated = self.simulated_rate.or(self.rate).unwrap_or(DEFAULT_SIMULATED);
-        let mut traffic = Traffic::new(self.seed, simulated, self.session_calls);
-        let texts = Texts::prepare();
         let mut wire = Open::connect(self.wire, self.target)?;
-        let mut template: [Template; 4] = [0, 1, 2, 3].map(|n| Template::new(2001 + n, 1, None, None));
-
         let lasts_us = i64::try_from(u128::from(self.messages) * 1_000_000 / u128::from(simulated.max(1)))?;
         // Paced in real time the first message is captured now, else the last.
         let real_time = self.rate == Some(simulated);
         let first_us = if real_time { now_us() } else { now_us() - lasts_us };
+        let mut packets = Packets::new(self.seed, simulated, self.session_calls, first_us);
         let mut sent = Sent {
             messages: 0,
             sip_bytes: 0,
@@ -98,22 +95,18 @@ impl Load {
             samples: Samples::new(self.session_calls),
         };
         let mut pace = Pace { rate: self.rate, begun: sent.begun, allowed: 0 };
-        let mut packet = Vec::with_capacity(4096);
         while sent.messages < self.messages {
             if sent.messages >= pace.allowed {
                 wire.flush()?;
                 pace.wait(sent.messages);
             }
-            let due = traffic.next_due();
-            let captured_us = first_us.saturating_add(i64::try_from(due.at_us)?);
-            let agent = template.get_mut(due.names.proxy()).context("a proxy without agent")?;
-            let sip_bytes = make(agent, &texts, &due, captured_us, &mut packet)?;
-            wire.send(&packet)?;
-            sent.sip_bytes += sip_bytes as u64;
-            sent.hep_bytes += packet.len() as u64;
+            let made = packets.make()?;
+            wire.send(made.hep)?;
+            sent.sip_bytes += made.sip_bytes as u64;
+            sent.hep_bytes += made.hep.len() as u64;
             sent.messages += 1;
-            sent.captured_us.1 = captured_us;
-            sent.samples.note(&due, captured_us);
+            sent.captured_us.1 = made.captured_us;
+            sent.samples.note(&made.due, made.captured_us);
         }
         wire.flush()?;
         sent.elapsed = sent.begun.elapsed();
@@ -122,29 +115,65 @@ impl Load {
     }
 }
 
-/// Writes the packet of a message into `packet`, and says how many octets its message has.
-fn make(
-    agent: &mut Template,
-    texts: &Texts,
-    due: &Due,
+/// The traffic as packets, one after the other.
+pub struct Packets {
+    traffic: Traffic,
+    texts: Texts,
+    agents: [Template; 4],
+    first_us: i64,
+    packet: Vec<u8>,
+}
+
+/// A packet that was made.
+struct Made<'a> {
+    due: Due,
     captured_us: i64,
-    packet: &mut Vec<u8>,
-) -> Result<usize> {
-    let (source, destination, _) = due.names.way(due.form);
-    let length = texts.length(due.form, &due.names);
-    let seen = Seen {
-        source: Some(&source),
-        destination: Some(&destination),
-        transport: Transport::Udp,
-        time: Timestamp::from_micros(captured_us).context("a time that HEP cannot say")?,
-        correlation_id: Some(&due.names.correlation_id()),
-        call_id: None,
-        full_length: None,
-    };
-    packet.clear();
-    packet.extend_from_slice(agent.head(&seen, length)?);
-    texts.append(due.form, &due.names, packet);
-    Ok(length)
+    sip_bytes: usize,
+    hep: &'a [u8],
+}
+
+impl Packets {
+    /// Packets of the traffic with this seed, so many messages a second and sessions of so many calls; the first was
+    /// captured at that time, µs since 1970.
+    #[must_use]
+    pub fn new(seed: u64, per_second: u32, session_calls: u32, first_us: i64) -> Self {
+        Self {
+            traffic: Traffic::new(seed, per_second, session_calls),
+            texts: Texts::prepare(),
+            agents: [0, 1, 2, 3].map(|n| Template::new(2001 + n, 1, None, None)),
+            first_us,
+            packet: Vec::with_capacity(4096),
+        }
+    }
+
+    /// The next packet, as its agent sends it.
+    ///
+    /// # Errors
+    /// When its time is none that HEP can say.
+    pub fn next_packet(&mut self) -> Result<&[u8]> {
+        Ok(self.make()?.hep)
+    }
+
+    fn make(&mut self) -> Result<Made<'_>> {
+        let due = self.traffic.next_due();
+        let captured_us = self.first_us.saturating_add(i64::try_from(due.at_us)?);
+        let agent = self.agents.get_mut(due.names.proxy()).context("a proxy without agent")?;
+        let (source, destination, _) = due.names.way(due.form);
+        let sip_bytes = self.texts.length(due.form, &due.names);
+        let seen = Seen {
+            source: Some(&source),
+            destination: Some(&destination),
+            transport: Transport::Udp,
+            time: Timestamp::from_micros(captured_us).context("a time that HEP cannot say")?,
+            correlation_id: Some(&due.names.correlation_id()),
+            call_id: None,
+            full_length: None,
+        };
+        self.packet.clear();
+        self.packet.extend_from_slice(agent.head(&seen, sip_bytes)?);
+        self.texts.append(due.form, &due.names, &mut self.packet);
+        Ok(Made { due, captured_us, sip_bytes, hep: &self.packet })
+    }
 }
 
 /// Lets so many messages go as the rate allows by now.

@@ -34,8 +34,10 @@
 //! above the lowest; for each posting its span above the lowest.
 
 mod bits;
+mod builder;
 mod merge;
 mod page;
+mod sort;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -47,7 +49,7 @@ pub use tiers::{Segment, due};
 pub use walker::{Next, Source, Walker, Wanted};
 
 use super::{Key, MAX_SPAN_US, Slice};
-use page::Builder;
+use builder::Builder;
 
 const KEY_BITS: u32 = 40;
 const TIME_BITS: u32 = 56;
@@ -65,6 +67,8 @@ const FEW: usize = 8;
 
 /// What makes times positive.
 const TIME_BIAS: i64 = 1 << (TIME_BITS - 1);
+/// The greatest time.
+const LAST_US: u64 = (1 << TIME_BITS) - 1;
 
 /// A posting, or a bound among postings: key, time, row and span in one number, which orders as they do.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -160,13 +164,16 @@ fn span_of(us: i64) -> u8 {
 
 /// The segment of a flush: its pages, in order. For each slice its row in its bucket; [`Key::EVERYTHING`] is added to its keys.
 pub fn segment<'a>(slices: impl IntoIterator<Item = (u32, &'a Slice)>) -> Vec<Page> {
-    let mut postings = Vec::new();
-    for (row, slice) in slices {
+    let mut slices: Vec<_> =
+        slices.into_iter().map(|(row, slice)| (biased(slice.last_us), row, slice)).collect();
+    slices.sort_unstable_by_key(|(us, row, _)| (*us, *row));
+    let mut postings = Vec::with_capacity(slices.iter().map(|(.., slice)| slice.keys.len() + 1).sum());
+    for (us, row, slice) in slices {
         let span = span_of(slice.last_us.saturating_sub(slice.first_us));
         let keys = std::iter::once(&Key::EVERYTHING).chain(&slice.keys);
-        postings.extend(keys.map(|key| Posting::new(*key, slice.last_us, row, span)));
+        postings.extend(keys.map(|key| Posting::from_parts(prefix(*key), us, row, span)));
     }
-    postings.sort_unstable();
+    sort::by_key(&mut postings);
     postings.dedup();
     for of_key in postings.chunk_by_mut(|a, b| a.prefix() == b.prefix()).filter(|of_key| of_key.len() < FEW) {
         of_key.iter_mut().for_each(|posting| posting.0 |= u128::from(MAX_SPAN));

@@ -239,6 +239,19 @@ proptest! {
 }
 
 #[test]
+fn a_page_that_does_not_come_after_the_one_before_is_left_out_of_a_merge() {
+    let rows: Vec<_> = (0..2000).map(|n| slice(START_US + n, START_US + n, vec![])).collect();
+    let pages = &flushes(&rows, 2000)[0];
+    assert!(pages.len() > 1);
+    let mut merger = Merger::new(1);
+    assert_eq!(merger.step(), Merged::Needs(0));
+    merger.feed(0, pages.get(1)).expect("sound");
+    assert_eq!(merger.feed(0, pages.first()), Err(PageError::Malformed));
+    merger.feed(0, None).expect("sound");
+    assert_eq!((merger.step(), merger.step()), (Merged::Page(pages[1].clone()), Merged::End));
+}
+
+#[test]
 fn octets_order_as_postings_do() {
     let postings = [
         Posting::new(Key::EVERYTHING, i64::MIN, 0, 9),
