@@ -16,8 +16,8 @@ use crate::store::StoreError;
 /// The file that says that a process writes to the store.
 const LOCK: &str = "lock";
 
-/// How long a store waits for the one who had it before.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a store waits for the one who had it before, which may itself be waiting for a file (SQLite's 5 s).
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Buckets that are opened at a time at the start.
 const OPENED_AT_ONCE: usize = 16;
