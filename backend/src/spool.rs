@@ -57,7 +57,7 @@
 //! # Streams
 //!
 //! Packets of our own modules are numbered (`docs/hep.md`). What came before is not taken again
-//! ([`SpoolHandle::take`]), also when it came before a crash: the highest number of each stream is as durable as the
+//! ([`SpoolHandle::taking`]), also when it came before a crash: the highest number of each stream is as durable as the
 //! records. So the last segment is kept even when the store has all of it. The 4,096 streams used last are known.
 //!
 //! # Who owns what

@@ -108,7 +108,7 @@ impl SpoolHandle {
         self.shared.taking(take)
     }
 
-    /// How many records are synced, as it changes; counted as [`Taken::ticket`] counts.
+    /// How many records are synced, as it changes; counted as [`Taken::ticket`](super::Taken::ticket) counts.
     #[must_use]
     pub fn durable_records(&self) -> watch::Receiver<u64> {
         self.shared.durable_records.subscribe()
