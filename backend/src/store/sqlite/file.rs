@@ -13,6 +13,9 @@ const SCHEMA: i64 = 4;
 /// What a damaged file's name ends with.
 const DAMAGED: &str = ".damaged";
 
+/// SQLite's code for a file that another connection has locked.
+const SQLITE_BUSY: i32 = 5;
+
 /// SQLite's code for a file whose content contradicts itself. <https://www.sqlite.org/rescode.html>
 const SQLITE_CORRUPT: i32 = 11;
 
@@ -87,9 +90,18 @@ pub fn is_damage(error: &sqlx::Error) -> bool {
     if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) {
         return true;
     }
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    // The upper bits say more than is asked here.
-    code.is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&(code & 0xff)))
+    code(error).is_some_and(|code| [SQLITE_CORRUPT, SQLITE_NOTADB].contains(&code))
+}
+
+/// Whether others use the file.
+pub fn is_busy(error: &sqlx::Error) -> bool {
+    code(error) == Some(SQLITE_BUSY)
+}
+
+/// SQLite's code, without the upper bits, which say more than is asked here.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
 }
 
 /// A database with its log and the log's index. The database first: without it the others are nothing.

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// The file that says that a process writes to the store.
 const LOCK: &str = "lock";
 
-/// How long a store waits for the one who had it before, which may itself be waiting for a file (SQLite's 5 s).
+/// How long a store waits for the one who had it before, which may itself be waiting for a file, up to ten seconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Buckets that are opened at a time at the start.

@@ -260,6 +260,28 @@ async fn segments_are_merged_while_it_is_searched_and_a_bucket_that_is_done_is_o
 }
 
 #[tokio::test]
+async fn who_reads_a_bucket_that_is_done_is_not_waited_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    store.write(&flush(0..40, 1)).await.expect("written");
+    drop(store);
+
+    let store = open(dir.path()).await;
+    let bucket = Arc::clone(&store.inner.buckets()[0]);
+    let mut reader = store.inner.readers.take(&bucket).await.expect("a reader");
+    sqlx::raw_sql("begin; select count(*) from slice").execute(&mut reader.connection).await.expect("read");
+    // What SQLite would wait for a file is ten seconds.
+    let in_time = tokio::time::timeout(Duration::from_secs(5), store.inner.tend()).await;
+    in_time.expect("tended though somebody reads");
+    assert!(!bucket.is_closed());
+    sqlx::raw_sql("commit").execute(&mut reader.connection).await.expect("ended");
+    reader.done();
+    store.inner.tend().await;
+    assert!(bucket.is_closed());
+    holds(&store, 0..40).await;
+}
+
+#[tokio::test]
 async fn a_merge_that_was_cut_off_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path()).await;

@@ -218,14 +218,19 @@ impl Inner {
         sqlx::raw_sql("pragma incremental_vacuum").execute(&mut connection).await?;
         sqlx::query("update bucket set closed = 1").execute(&mut connection).await?;
         self.readers.forget(bucket.number()).await;
-        let journal: String =
-            sqlx::query_scalar("pragma journal_mode = delete").fetch_one(&mut connection).await?;
-        if journal == "delete" {
-            connection.close().await?;
+        // Who reads it just now is not waited for: it is closed another time.
+        sqlx::raw_sql("pragma busy_timeout = 20").execute(&mut connection).await?;
+        let journal: Result<String, _> =
+            sqlx::query_scalar("pragma journal_mode = delete").fetch_one(&mut connection).await;
+        let is_closed = match journal {
+            Ok(journal) => journal == "delete",
+            Err(error) if file::is_busy(&error) => false,
+            Err(error) => return Err(error.into()),
+        };
+        // Not kept for the next writer in any case: that one waits longer.
+        connection.close().await?;
+        if is_closed {
             bucket.set_closed();
-        } else {
-            // Somebody reads it just now.
-            writer.done(connection);
         }
         Ok(())
     }
