@@ -11,13 +11,6 @@ use crate::numbered::{STORED, exactly, load_while};
 const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(2);
 
-fn installed(case: &str) -> bool {
-    if !Clickhouse::is_installed() {
-        harness::skipped(case, "clickhouse-server is not installed");
-    }
-    Clickhouse::is_installed()
-}
-
 fn backend(shards: &[Clickhouse; 2]) -> Result<Backend> {
     let [one, two] = shards.each_ref().map(Clickhouse::url);
     let config = format!(
@@ -85,7 +78,7 @@ fn survives(
 
 #[test]
 fn a_clickhouse_shard_that_is_killed_is_said_and_loses_nothing() -> Result<()> {
-    if !installed("a_clickhouse_shard_that_is_killed_is_said_and_loses_nothing") {
+    if !Clickhouse::is_there_for("a_clickhouse_shard_that_is_killed_is_said_and_loses_nothing") {
         return Ok(());
     }
     survives(Clickhouse::kill, Clickhouse::restart)
@@ -93,7 +86,7 @@ fn a_clickhouse_shard_that_is_killed_is_said_and_loses_nothing() -> Result<()> {
 
 #[test]
 fn a_clickhouse_shard_that_hangs_is_said_and_loses_nothing() -> Result<()> {
-    if !installed("a_clickhouse_shard_that_hangs_is_said_and_loses_nothing") {
+    if !Clickhouse::is_there_for("a_clickhouse_shard_that_hangs_is_said_and_loses_nothing") {
         return Ok(());
     }
     survives(|shard| shard.freeze(), |shard| shard.thaw())
@@ -101,7 +94,9 @@ fn a_clickhouse_shard_that_hangs_is_said_and_loses_nothing() -> Result<()> {
 
 #[test]
 fn what_was_acknowledged_is_there_once_after_ten_times_sigkill_with_clickhouse() -> Result<()> {
-    if !installed("what_was_acknowledged_is_there_once_after_ten_times_sigkill_with_clickhouse") {
+    if !Clickhouse::is_there_for(
+        "what_was_acknowledged_is_there_once_after_ten_times_sigkill_with_clickhouse",
+    ) {
         return Ok(());
     }
     let shards = [Clickhouse::start()?, Clickhouse::start()?];
@@ -110,7 +105,7 @@ fn what_was_acknowledged_is_there_once_after_ten_times_sigkill_with_clickhouse()
 
 #[test]
 fn with_all_clickhouse_shards_away_the_spool_keeps_what_comes() -> Result<()> {
-    if !installed("with_all_clickhouse_shards_away_the_spool_keeps_what_comes") {
+    if !Clickhouse::is_there_for("with_all_clickhouse_shards_away_the_spool_keeps_what_comes") {
         return Ok(());
     }
     let mut shards = [Clickhouse::start()?, Clickhouse::start()?];

@@ -5,21 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::{Agent, Backend, BackendSetup, Clickhouse, Postgres, eventually};
 
-use crate::numbered::{DURABLE, exactly, message};
+use crate::numbered::{DURABLE, exactly, message, send_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Sends so many messages, and waits until they are safe.
-fn send(backend: &Backend, session: &str, count: u64) -> Result<()> {
-    let before = backend.api().metric(DURABLE)?;
-    let mut agent = Agent::tcp(backend.hep())?;
-    (0..count).try_for_each(|number| agent.send(&message(session, number)))?;
-    eventually("messages in the spool", LIMIT, || {
-        let durable = backend.api().metric(DURABLE)? - before;
-        ensure!(durable >= count as f64, "{durable} of {count}");
-        Ok(())
-    })
-}
 
 /// What a backend says that has not reached its store since the start.
 fn says_so(backend: &Backend) -> Result<()> {
@@ -56,7 +44,7 @@ fn a_backend_that_starts_before_its_database_stores_everything_once_it_is_there(
     postgres.stop()?;
     // There is nothing in the database yet, not even a table.
     let mut backend = Backend::start_on(postgres.url())?;
-    send(&backend, "first", 700)?;
+    send_until(DURABLE, &backend, "first", 700)?;
     says_so(&backend)?;
     let login = serde_json::json!({ "name": "someone", "password": "somepassword" });
     let login = backend.api().request("POST", "/api/v1/login", Some(&login))?;
@@ -64,7 +52,7 @@ fn a_backend_that_starts_before_its_database_stores_everything_once_it_is_there(
 
     backend.kill()?;
     backend.restart()?;
-    send(&backend, "second", 700)?;
+    send_until(DURABLE, &backend, "second", 700)?;
 
     postgres.start_again()?;
     ready(&backend)?;
@@ -75,12 +63,12 @@ fn a_backend_that_starts_before_its_database_stores_everything_once_it_is_there(
     ensure!(backend.api().fetch(&url)?.status == 200, "{url}");
 
     // A later start goes on where the store stands, though it cannot ask at first.
-    send(&backend, "third", 50)?;
+    send_until(DURABLE, &backend, "third", 50)?;
     exactly(&backend, "third", 50)?;
     backend.kill()?;
     postgres.stop()?;
     backend.restart()?;
-    send(&backend, "fourth", 50)?;
+    send_until(DURABLE, &backend, "fourth", 50)?;
     postgres.start_again()?;
     ready(&backend)?;
     for (session, count) in [("first", 700), ("second", 700), ("third", 50), ("fourth", 50)] {
@@ -90,7 +78,7 @@ fn a_backend_that_starts_before_its_database_stores_everything_once_it_is_there(
     postgres.stop()?;
     backend.stop()?;
     backend.restart()?;
-    send(&backend, "fifth", 50)?;
+    send_until(DURABLE, &backend, "fifth", 50)?;
     backend.stop()?;
     postgres.start_again()?;
     backend.restart()?;
@@ -161,24 +149,21 @@ fn agents_keys_are_known_from_before_while_the_database_is_away() -> Result<()> 
 
 #[test]
 fn a_backend_that_starts_before_its_clickhouse_servers_stores_everything_once_they_are_there() -> Result<()> {
-    if !Clickhouse::is_installed() {
-        harness::skipped(
-            "a_backend_that_starts_before_its_clickhouse_servers…",
-            "clickhouse-server is not installed",
-        );
+    let case = "a_backend_that_starts_before_its_clickhouse_servers_stores_everything_once_they_are_there";
+    if !Clickhouse::is_there_for(case) {
         return Ok(());
     }
     let mut server = Clickhouse::start()?;
     server.kill()?;
     let config = format!("[clickhouse]\nshards = [[\"{}\"]]\ntimeout_seconds = 3\n", server.url());
     let mut backend = Backend::start_with(BackendSetup { config: Some(config), ..BackendSetup::default() })?;
-    send(&backend, "first", 300)?;
+    send_until(DURABLE, &backend, "first", 300)?;
     let ready = backend.api().fetch("/readyz")?;
     ensure!(ready.status == 503 && ready.text().contains("the store is away"), "{}", ready.text());
     ensure!(backend.api().fetch("/api/v1/messages")?.status == 503);
     backend.kill()?;
     backend.restart()?;
-    send(&backend, "second", 300)?;
+    send_until(DURABLE, &backend, "second", 300)?;
     server.restart()?;
     exactly(&backend, "first", 300)?;
     exactly(&backend, "second", 300)

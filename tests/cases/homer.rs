@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::postgres::Postgres;
+use harness::process::Process;
 use harness::{Backend, BackendSetup, Clickhouse, eventually, paths};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +33,38 @@ fn migrate(backend: &Backend, homer: &Postgres, more: &[&str]) -> Result<String>
         (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr).into_owned());
     ensure!(output.status.success(), "{told}{error}");
     Ok(told)
+}
+
+/// Begins to copy; the first table's rows are being copied when it returns, or all is over.
+fn begin_migration(backend: &Backend, homer: &Postgres, more: &[&str]) -> Result<Process> {
+    let url = from(homer);
+    let mut arguments = vec!["migrate-homer", "--from", &url];
+    arguments.extend(more);
+    let mut running = backend.begin(&arguments)?;
+    eventually("the first table", LIMIT, || {
+        ensure!(running.exited().is_some() || running.log().contains("hep_proto_1_call: about"));
+        Ok(())
+    })?;
+    Ok(running)
+}
+
+/// Begins to copy again and again, and kills it so long after it began.
+fn kill_migrations(
+    backend: &Backend,
+    homer: &Postgres,
+    pauses: impl Iterator<Item = Duration>,
+) -> Result<()> {
+    let mut kills = 0;
+    for pause in pauses {
+        let mut running = begin_migration(backend, homer, &[])?;
+        std::thread::sleep(pause);
+        if running.exited().is_none() {
+            running.kill()?;
+            kills += 1;
+        }
+    }
+    ensure!(kills > 0, "it was never killed");
+    Ok(())
 }
 
 /// The messages of each session, all told; and none of them is there twice.
@@ -106,22 +139,8 @@ fn a_migration_that_is_killed_again_and_again_copies_every_row_once() -> Result<
     let homer = homer(&["calls.sql"])?;
     let mut backend = Backend::start()?;
     backend.stop()?;
-    let url = from(&homer);
-    let mut kills = 0;
     // Each time a little later, so that it is met in different places.
-    for pause in (0..8).map(|step| Duration::from_millis(150 * step)) {
-        let mut running = backend.begin(&["migrate-homer", "--from", &url])?;
-        eventually("the first table", LIMIT, || {
-            ensure!(running.exited().is_some() || running.log().contains("hep_proto_1_call: about"));
-            Ok(())
-        })?;
-        std::thread::sleep(pause);
-        if running.exited().is_none() {
-            running.kill()?;
-            kills += 1;
-        }
-    }
-    ensure!(kills > 0, "it was never killed");
+    kill_migrations(&backend, &homer, (0..8).map(|step| Duration::from_millis(150 * step)))?;
     let told = migrate(&backend, &homer, &[])?;
     ensure!(told.contains("hep_proto_1_call: copied up to "), "it began anew: {told}");
     backend.restart()?;
@@ -141,12 +160,7 @@ fn a_backend_on_postgresql_goes_on_while_a_part_of_homers_rows_is_copied_and_sto
         "homer_data",
         "select count(*) from hep_proto_1_call where create_date < current_date - interval '31 hours'",
     )?;
-    let url = from(&homer);
-    let mut running = backend.begin(&["migrate-homer", "--from", &url, "--until", half.trim()])?;
-    eventually("the first table", LIMIT, || {
-        ensure!(running.exited().is_some() || running.log().contains("hep_proto_1_call: about"));
-        Ok(())
-    })?;
+    let mut running = begin_migration(&backend, &homer, &["--until", half.trim()])?;
     ensure!(running.terminate()?.success(), "{}", running.log());
     let told = migrate(&backend, &homer, &["--until", half.trim()])?;
     // The last line that says a number says it of the whole run.
@@ -164,11 +178,7 @@ fn a_backend_on_postgresql_goes_on_while_a_part_of_homers_rows_is_copied_and_sto
 
 #[test]
 fn a_migration_into_clickhouse_that_is_killed_copies_every_row_once() -> Result<()> {
-    if !Clickhouse::is_installed() {
-        harness::skipped(
-            "a_migration_into_clickhouse_that_is_killed_copies_every_row_once",
-            "clickhouse-server is not installed",
-        );
+    if !Clickhouse::is_there_for("a_migration_into_clickhouse_that_is_killed_copies_every_row_once") {
         return Ok(());
     }
     let homer = homer(&["calls.sql"])?;
@@ -177,21 +187,7 @@ fn a_migration_into_clickhouse_that_is_killed_copies_every_row_once() -> Result<
     let config = format!("[clickhouse]\nshards = [[\"{one}\"], [\"{two}\"]]\n");
     // It goes on meanwhile.
     let backend = Backend::start_with(BackendSetup { config: Some(config), ..BackendSetup::default() })?;
-    let url = from(&homer);
-    let mut kills = 0;
-    for pause in (1..5).map(|step| Duration::from_millis(400 * step)) {
-        let mut running = backend.begin(&["migrate-homer", "--from", &url])?;
-        eventually("the first table", LIMIT, || {
-            ensure!(running.exited().is_some() || running.log().contains("hep_proto_1_call: about"));
-            Ok(())
-        })?;
-        std::thread::sleep(pause);
-        if running.exited().is_none() {
-            running.kill()?;
-            kills += 1;
-        }
-    }
-    ensure!(kills > 0, "it was never killed");
+    kill_migrations(&backend, &homer, (1..5).map(|step| Duration::from_millis(400 * step)))?;
     migrate(&backend, &homer, &[])?;
     assert_eq!(sum_of_sessions(&backend)?, 40_000);
     let again = migrate(&backend, &homer, &[])?;

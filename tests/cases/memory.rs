@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::process::Process;
 use harness::{Agent, Backend, BackendSetup, Observed, Postgres, eventually};
 
 use crate::numbered::{DURABLE, STORED, exactly, message};
@@ -103,21 +104,18 @@ fn never_reads(backend: &Backend) -> Result<TcpStream> {
     Ok(stream)
 }
 
+/// Traffic of calls, as fast as it is taken, until it is killed.
+fn endless_load(backend: &Backend) -> Result<Process> {
+    let target = backend.hep().to_string();
+    let load = ["--target", &target, "--messages", "100000000", "--simulated-rate", "1000"];
+    backend.begin(&[&["bench", "ingest"], load.as_slice()].concat())
+}
+
 #[test]
 fn memory_stays_within_its_budget_under_floods_searches_and_half_packets_at_once() -> Result<()> {
     let backend = Backend::start_with(BackendSetup { config: Some(config()), ..BackendSetup::default() })?;
     let (stop, answered, busy) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let target = backend.hep().to_string();
-    let mut bench = backend.begin(&[
-        "bench",
-        "ingest",
-        "--target",
-        &target,
-        "--messages",
-        "100000000",
-        "--simulated-rate",
-        "1000",
-    ])?;
+    let mut bench = endless_load(&backend)?;
     let sent = std::thread::scope(|scope| {
         let tcp = scope.spawn(|| -> Result<u64> {
             let mut agent = Agent::tcp(backend.hep())?;
@@ -177,17 +175,7 @@ fn memory_does_not_grow_while_the_store_is_away_under_load() -> Result<()> {
         config: Some(config()),
         ..BackendSetup::default()
     })?;
-    let target = backend.hep().to_string();
-    let mut bench = backend.begin(&[
-        "bench",
-        "ingest",
-        "--target",
-        &target,
-        "--messages",
-        "100000000",
-        "--simulated-rate",
-        "1000",
-    ])?;
+    let mut bench = endless_load(&backend)?;
     eventually("stored messages", LIMIT, || {
         ensure!(backend.api().metric(STORED)? > 1000.0);
         Ok(())

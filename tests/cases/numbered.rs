@@ -51,6 +51,18 @@ pub fn message(session: &str, number: u64) -> Observed {
     Observed::request("OPTIONS", &format!("{session}-{number:06}"), 1).in_session(session)
 }
 
+/// Sends so many messages of a session, and waits until a metric says of as many more what it says.
+pub fn send_until(metric: &str, backend: &Backend, session: &str, count: u64) -> Result<()> {
+    let before = backend.api().metric(metric)?;
+    let mut agent = Agent::tcp(backend.hep())?;
+    (0..count).try_for_each(|number| agent.send(&message(session, number)))?;
+    eventually(metric, Duration::from_secs(60), || {
+        let now = backend.api().metric(metric)? - before;
+        ensure!(now >= count as f64, "{now} of {count}");
+        Ok(())
+    })
+}
+
 /// Which messages of a session are there, in order; fails if one is there twice.
 pub fn found(backend: &Backend, session: &str) -> Result<Vec<u64>> {
     let api = backend.api();

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::{Agent, Backend, BackendSetup, Postgres, eventually};
+use harness::{Backend, BackendSetup, Postgres, eventually};
 
-use crate::numbered::{STORED, message};
+use crate::numbered::{STORED, send_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const UP: &str = "siplens_store_replica_up";
@@ -19,18 +19,6 @@ fn start(primary: &Postgres, replica: &Postgres) -> Result<Backend> {
         database_url: Some(primary.url().to_owned()),
         config: Some(config),
         ..BackendSetup::default()
-    })
-}
-
-/// Sends messages of a session, and waits until they are stored.
-fn store(backend: &Backend, session: &str, count: u64) -> Result<()> {
-    let before = backend.api().metric(STORED)?;
-    let mut agent = Agent::tcp(backend.hep())?;
-    (0..count).try_for_each(|number| agent.send(&message(session, number)))?;
-    eventually("stored messages", LIMIT, || {
-        let stored = backend.api().metric(STORED)? - before;
-        ensure!(stored >= count as f64, "{stored} of {count}");
-        Ok(())
     })
 }
 
@@ -55,13 +43,13 @@ fn searches_read_a_streaming_replica_as_far_as_it_has_got_and_the_database_while
     let mut replica = primary.replica()?;
     ensure!(replica.run("select pg_is_in_recovery()")? == "t");
     let backend = start(&primary, &replica)?;
-    store(&backend, "early", 200)?;
+    send_until(STORED, &backend, "early", 200)?;
     finds(&backend, "early", 200)?;
     ensure!(backend.api().metric(UP)? == 1.0 && backend.api().metric(FALLBACKS)? == 0.0, "{}", backend.log());
 
     // What it has not replayed is not found; what it had before is.
     replica.run("select pg_wal_replay_pause()")?;
-    store(&backend, "late", 150)?;
+    send_until(STORED, &backend, "late", 150)?;
     ensure!(found(&backend, "late")? == 0);
     ensure!(found(&backend, "early")? == 200);
     replica.run("select pg_wal_replay_resume()")?;
@@ -70,7 +58,7 @@ fn searches_read_a_streaming_replica_as_far_as_it_has_got_and_the_database_while
 
     // It stops: the database itself is read. It hangs: the same, after five seconds.
     replica.stop()?;
-    store(&backend, "without", 100)?;
+    send_until(STORED, &backend, "without", 100)?;
     ensure!(found(&backend, "without")? == 100);
     ensure!(backend.api().metric(UP)? == 0.0 && backend.api().metric(FALLBACKS)? > 0.0);
     replica.start_again()?;
@@ -98,7 +86,7 @@ fn a_search_that_the_replica_cancels_for_what_it_replays_is_answered_by_the_data
     // Replaying waits for no query, so each that is in its way is cancelled.
     replica.run("alter system set max_standby_streaming_delay = 0; select pg_reload_conf()")?;
     let backend = start(&primary, &replica)?;
-    store(&backend, "conflict", 3000)?;
+    send_until(STORED, &backend, "conflict", 3000)?;
     finds(&backend, "conflict", 3000)?;
     // Vacuuming away what a snapshot of the replica may still see conflicts with every one that is open there.
     primary.run("create table churn (n bigint)")?;

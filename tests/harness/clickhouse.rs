@@ -23,10 +23,18 @@ pub struct Clickhouse {
 
 impl Clickhouse {
     /// Whether the server is installed.
-    pub fn is_installed() -> bool {
+    fn is_installed() -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
         folders.any(|folder| folder.join("clickhouse-server").is_file())
+    }
+
+    /// Whether Debian's server is installed; says, if not, that this case is skipped.
+    pub fn is_there_for(case: &str) -> bool {
+        if !Self::is_installed() {
+            crate::skipped(case, "clickhouse-server is not installed");
+        }
+        Self::is_installed()
     }
 
     /// Starts one with `scripts/clickhouse`.

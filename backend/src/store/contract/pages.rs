@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::Call;
+use crate::search::Listing;
 use crate::store::slice::MAX_SPAN_US;
 
 /// Numbers that look like chance, the same in each run.
@@ -97,10 +98,10 @@ fn filters(random: &mut Random) -> Vec<Filter> {
 }
 
 /// The pages of a list, whole.
-async fn messages_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Message> {
+async fn all_of<T>(page: &Page, mut list: impl AsyncFnMut(&Page) -> Listing<T>) -> Vec<T> {
     let (mut found, mut page) = (Vec::new(), page.clone());
     loop {
-        let list = search.messages(filter, &page).await.expect("a page");
+        let list = list(&page).await;
         assert!(list.items.len() <= page.limit);
         found.extend(list.items);
         assert!(list.next_cursor.is_none() || list.next_cursor != page.cursor, "a page that does not go on");
@@ -111,18 +112,12 @@ async fn messages_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Messa
     }
 }
 
+async fn messages_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Message> {
+    all_of(page, async |page| search.messages(filter, page).await.expect("a page")).await
+}
+
 async fn calls_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Call> {
-    let (mut found, mut page) = (Vec::new(), page.clone());
-    loop {
-        let list = search.calls(filter, &page).await.expect("a page");
-        assert!(list.items.len() <= page.limit);
-        found.extend(list.items);
-        assert!(list.next_cursor.is_none() || list.next_cursor != page.cursor, "a page that does not go on");
-        page.cursor = list.next_cursor;
-        if page.cursor.is_none() {
-            return found;
-        }
-    }
+    all_of(page, async |page| search.calls(filter, page).await.expect("a page")).await
 }
 
 pub(super) async fn pages_of_any_size_are_what_a_sort_of_everything_gives(store: &Arc<dyn Store>) {
