@@ -88,6 +88,9 @@ pub enum StoreError {
     /// The database does not take what it was given, however often it is tried.
     #[error("the store refuses it: {0}")]
     Refused(String),
+    /// A part of the store is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
     /// A file of the store cannot be used.
     #[error("store file {path}: {message}")]
     File {
@@ -123,7 +126,7 @@ impl StoreError {
             Self::Unavailable(sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) => true,
             Self::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| lasts(&code)),
             Self::Unavailable(_) | Self::Away(_) => false,
-            Self::Refused(_) | Self::File { .. } | Self::Schema { .. } => true,
+            Self::Refused(_) | Self::Damaged(_) | Self::File { .. } | Self::Schema { .. } => true,
         }
     }
 }

@@ -186,6 +186,15 @@ impl CapturedRef<'_> {
 }
 
 impl Captured {
+    /// Status code of a SIP reply, by its first line alone; the one that [`SipFacts`] has.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match sip::start_line(&self.raw) {
+            Ok(sip::StartLine::Reply { status, .. }) if self.protocol_type == PROTOCOL_SIP => Some(status),
+            _ => None,
+        }
+    }
+
     /// The same, lent.
     #[must_use]
     pub fn lent(&self) -> CapturedRef<'_> {
@@ -326,4 +335,30 @@ fn sent_by(via: &sip::Via<'_>) -> Option<SocketAddr> {
 
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::sample::{answered, call};
+
+    #[test]
+    fn the_first_line_alone_tells_the_status_that_the_facts_have() {
+        let captured = call(&answered()).messages.remove(0).captured;
+        let mut found = Vec::new();
+        for (raw, protocol_type) in [
+            ("SIP/2.0 486 Busy Here\r\nCSeq: 1 INVITE\r\n\r\n", PROTOCOL_SIP),
+            ("\r\nsip/2.0 200\r\n", PROTOCOL_SIP),
+            ("SIP/2.0 700 High\r\n", PROTOCOL_SIP),
+            ("OPTIONS sip:a@example.net SIP/2.0\r\n\r\n", PROTOCOL_SIP),
+            ("SIP/2.0 486 Busy Here\r\n", 100),
+            ("", PROTOCOL_SIP),
+        ] {
+            let captured = Captured { raw: raw.into(), protocol_type, ..captured.clone() };
+            let status = captured.status();
+            found.push(status);
+            assert_eq!(status, Message::read(MessageId::default(), captured).sip.status, "{raw:?}");
+        }
+        assert_eq!(found, [Some(486), Some(200), None, None, None, None]);
+    }
 }

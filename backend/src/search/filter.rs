@@ -231,6 +231,7 @@ impl Filter {
             || is(self.agent_id.map(|wanted| captured.agent_id == wanted))
             || is(self.transport.map(|wanted| captured.transport == wanted))
             || is(self.protocol_type.map(|wanted| captured.protocol_type == wanted))
+            || is(self.status.map(|wanted| captured.status().is_some_and(|found| wanted.accepts(found))))
             || is(self.contains.as_ref().map(|wanted| wanted.are_in(&captured.raw)))
     }
 
@@ -248,7 +249,6 @@ impl Filter {
                 .method
                 .as_deref()
                 .map(|wanted| sip.method.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wanted))))
-            || is(self.status.map(|wanted| sip.status.is_some_and(|found| wanted.accepts(found))))
             || is(self.user_agent.as_deref().map(|wanted| {
                 sip.user_agent
                     .as_deref()

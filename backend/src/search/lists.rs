@@ -83,6 +83,20 @@ impl<T> Making<T> {
         self.found.truncate(self.limit + 1);
     }
 
+    /// Where the page is full: what is older than this, µs since the epoch, does not come onto it any more, if nothing that
+    /// is to come is newer than `newest_unseen_us`.
+    fn oldest_us(&self, newest_unseen_us: i64) -> Option<i64> {
+        let is_full = self.found.len() > self.limit && self.is_further(newest_unseen_us);
+        let last = is_full.then(|| self.found.get(self.limit - 1)).flatten();
+        last.map(|(place, _)| place.captured_at_us)
+    }
+
+    /// Whether nothing of the cursor's time is to come: that could be a duplicate of what was found, listed on the page
+    /// before.
+    fn is_further(&self, newest_unseen_us: i64) -> bool {
+        self.before.is_none_or(|before| newest_unseen_us < before.captured_at_us)
+    }
+
     /// The page, if it stands while nothing that is to come is newer than this; or if the time is over.
     fn done(&mut self, newest_unseen_us: i64) -> Option<Listing<T>> {
         let stands = |place: &Cursor| place.captured_at_us > newest_unseen_us;
@@ -91,8 +105,7 @@ impl<T> Making<T> {
             return Some(self.end());
         }
         // Each page comes further than the one before, however long that takes.
-        let is_further = self.before.is_none_or(|before| newest_unseen_us < before.captured_at_us);
-        if !is_further || Instant::now() <= self.deadline {
+        if !self.is_further(newest_unseen_us) || Instant::now() <= self.deadline {
             return None;
         }
         self.found.retain(|(place, _)| stands(place));
@@ -150,6 +163,9 @@ impl Search {
             let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
             if let Some(page) = making.done(newest_unseen_us) {
                 return Ok(page);
+            }
+            if let Some(oldest_us) = making.oldest_us(newest_unseen_us) {
+                steps.since(oldest_us);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Who reads slices: threads beside those of the runtime, and for long walks at lower priority than what comes in.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, available_parallelism};
 
 use futures_util::future::try_join_all;
@@ -13,6 +14,9 @@ use crate::store::{StoreError, StoredSlice};
 /// At most so many threads read the slices of one step.
 const MOST: usize = 4;
 
+/// A thread takes so many slices at a time, so that none waits long for another that is slower.
+const AT_A_TIME: usize = 128;
+
 /// How nice a thread is that reads for a long walk: of a processor that ingest wants too it gets a tenth.
 const NICENESS: i32 = 10;
 
@@ -21,7 +25,7 @@ static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().ma
 /// All long walks together are read by as many threads as there are processors.
 static SEATS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));
 
-/// Reads slices on several threads, each its share of them; the results are in the order of the slices.
+/// Reads slices on several threads, each the next few of them; the results are in the order of the slices.
 ///
 /// # Errors
 /// When a thread cannot be had, or panics.
@@ -30,15 +34,19 @@ pub async fn share<T: Send + 'static>(
     is_long: bool,
     read: impl Fn(&[StoredSlice]) -> T + Clone + Send + 'static,
 ) -> Result<Vec<T>, StoreError> {
-    let share = stored.len().div_ceil((*PROCESSORS).min(MOST)).max(1);
-    let mut stored = stored.into_iter();
-    let parts = std::iter::from_fn(|| {
-        let part: Vec<_> = stored.by_ref().take(share).collect();
-        (!part.is_empty()).then_some(part)
-    });
-    let read = |part: Vec<StoredSlice>| {
-        let read = read.clone();
-        let work = move || read(&part);
+    let few = stored.len().div_ceil(*PROCESSORS).clamp(1, AT_A_TIME);
+    let parts = stored.len().div_ceil(few);
+    let shared = Arc::new((stored, AtomicUsize::new(0)));
+    let read = |_| {
+        let (shared, read) = (Arc::clone(&shared), read.clone());
+        let work = move || {
+            let (stored, taken) = &*shared;
+            let next = || {
+                let number = taken.fetch_add(1, Ordering::Relaxed);
+                stored.chunks(few).nth(number).map(|part| (number, read(part)))
+            };
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
         async move {
             if is_long {
                 return behind(work).await;
@@ -46,7 +54,10 @@ pub async fn share<T: Send + 'static>(
             spawn_blocking(work).await.map_err(|error| StoreError::Away(error.to_string()))
         }
     };
-    try_join_all(parts.map(read)).await
+    let threads = (*PROCESSORS).min(MOST).min(parts);
+    let mut read: Vec<_> = try_join_all((0..threads).map(read)).await?.into_iter().flatten().collect();
+    read.sort_unstable_by_key(|(number, _)| *number);
+    Ok(read.into_iter().map(|(_, part)| part).collect())
 }
 
 /// Does some work on a thread of its own, behind all that has normal priority.
@@ -92,6 +103,29 @@ mod tests {
             assert!(shares.iter().all(|(niceness, _)| *niceness == nicer), "{shares:?}");
         }
         assert_eq!(niceness(), own, "this thread's own priority is as it was");
+    }
+
+    #[tokio::test]
+    async fn who_is_slow_does_not_keep_the_rest_waiting() {
+        if *PROCESSORS < 2 {
+            return;
+        }
+        let parts = 10;
+        let done = Arc::new(AtomicUsize::new(0));
+        let read = move |part: &[StoredSlice]| {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            // The first is slower than all others together.
+            while part[0].id == 0 && done.load(Ordering::Acquire) < parts - 1 {
+                assert!(std::time::Instant::now() < deadline, "others wait for the first");
+                thread::yield_now();
+            }
+            done.fetch_add(1, Ordering::AcqRel);
+            part[0].id
+        };
+        let stored = slices(i64::try_from(parts * AT_A_TIME).expect("few"));
+        let found = share(stored, true, read).await.expect("read");
+        let expected: Vec<i64> = (0..).step_by(AT_A_TIME).take(parts).collect();
+        assert_eq!(found, expected);
     }
 
     #[tokio::test]

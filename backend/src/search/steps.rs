@@ -64,6 +64,8 @@ pub struct Steps<'a, M = Message> {
     union: Option<Union>,
     wanted: Arc<Wanted>,
     read: Read<M>,
+    /// What is older is not wanted any more, µs since the epoch.
+    since_us: i64,
     /// Whether the last step found next to nothing: who looks for what is rare will look on.
     is_rare: bool,
     /// What `walk` brings, fetched before it is asked for.
@@ -93,7 +95,8 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
     pub fn reading(search: &'a Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
         let wanted = Wanted { needles: filter.needles(), filter, scope: search.scope.clone() };
         let walk = Walk { limit: FIRST, ..walk };
-        Self { search, walk, union: None, wanted: Arc::new(wanted), read, is_rare: false, ahead: None }
+        let wanted = Arc::new(wanted);
+        Self { search, walk, union: None, wanted, read, since_us: i64::MIN, is_rare: false, ahead: None }
     }
 
     /// The same, and slices of these keys besides that of the walk.
@@ -102,6 +105,12 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
             self.union = Some(Union::of(others.into_iter().chain([key])));
         }
         self
+    }
+
+    /// What was captured before this time, µs since the epoch, is not wanted any more.
+    pub fn since(&mut self, since_us: i64) {
+        self.since_us = self.since_us.max(since_us);
+        self.walk.since_us = self.walk.since_us.max(Some(since_us));
     }
 
     /// The first step takes so many slices.
@@ -133,13 +142,14 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
             self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.walk(&walk).await })));
         }
         let mut step = Step { slices: Vec::new(), partial, next };
+        let since_us = self.since_us;
         if count <= FEW {
-            self.wanted.read(&stored, self.read, &mut step);
+            self.wanted.read(&stored, since_us, self.read, &mut step);
         } else {
             let (wanted, read) = (Arc::clone(&self.wanted), self.read);
             let read = move |part: &[StoredSlice]| {
                 let mut step = Step { slices: Vec::new(), partial: false, next: None };
-                wanted.read(part, read, &mut step);
+                wanted.read(part, since_us, read, &mut step);
                 step
             };
             // Reading takes processor time, which the runtime's own threads need for what comes in.
@@ -179,7 +189,7 @@ impl Wanted {
         self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id.as_deref().map(Word::of)))
     }
 
-    fn read<M>(&self, stored: &[StoredSlice], read: Read<M>, step: &mut Step<M>) {
+    fn read<M>(&self, stored: &[StoredSlice], since_us: i64, read: Read<M>, step: &mut Step<M>) {
         for slice in stored {
             let captured =
                 match slice.captured(|octets| self.needles.iter().all(|needle| needle.are_in(octets))) {
@@ -190,8 +200,8 @@ impl Wanted {
                         continue;
                     }
                 };
-            let messages: Vec<_> =
-                captured.into_iter().filter_map(|(id, captured)| read(self, id, captured)).collect();
+            let wanted = captured.into_iter().filter(|(_, captured)| captured.captured_at_us >= since_us);
+            let messages: Vec<_> = wanted.filter_map(|(id, captured)| read(self, id, captured)).collect();
             if !messages.is_empty() {
                 step.slices.push(ReadSlice { messages });
             }

@@ -43,6 +43,7 @@ use scans::what_is_rare_is_found_wherever_it_is_in_a_long_walk;
 
 use pages::{
     a_page_of_large_messages_is_shorter_and_the_next_goes_on,
+    a_page_reads_no_slice_that_is_older_than_its_last_message,
     pages_of_any_size_are_what_a_sort_of_everything_gives, pages_stay_as_they_are_while_newer_messages_come,
 };
 
@@ -220,6 +221,7 @@ contract!(
     a_path_finds_also_what_was_stored_before_it_was_indexed,
     a_scope_never_shows_an_event,
     a_page_of_large_messages_is_shorter_and_the_next_goes_on,
+    a_page_reads_no_slice_that_is_older_than_its_last_message,
     what_two_backends_stored_is_shown_once,
     calls_are_listed_by_the_message_that_was_looked_for,
     slices_are_read_by_the_dictionaries_they_were_made_with,

@@ -239,9 +239,14 @@ impl Dictionaries {
     pub fn give(&self, slices: &mut [StoredSlice]) -> Vec<DictionaryId> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut missing = Vec::new();
+        // Most need the one that the slice before needed.
+        let mut last: Option<&Arc<Dictionary>> = None;
         for slice in slices.iter_mut().filter(|slice| slice.dictionary.is_none()) {
             let Some(id) = slice.dictionary_id() else { continue };
-            slice.dictionary = known.get(&id).cloned();
+            if last.is_none_or(|last| last.id != id) {
+                last = known.get(&id);
+            }
+            slice.dictionary = last.cloned();
             if slice.dictionary.is_none() && !missing.contains(&id) {
                 missing.push(id);
             }

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, Notify};
+use tokio::task::spawn_blocking;
 
 use super::dictionary::Dictionaries;
 use super::postings::{self, Page};
@@ -198,6 +199,21 @@ impl Inner {
         buckets.values().cloned().collect()
     }
 
+    /// Reads on a thread that may wait for the disk, when it is its turn.
+    async fn reading<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.readers.turn().await;
+        let inner = Arc::clone(self);
+        let work = move || {
+            let read = read(&inner);
+            drop(turn);
+            read
+        };
+        spawn_blocking(work).await.map_err(|error| StoreError::Away(error.to_string()))?
+    }
+
     /// Octets that are free on the disk of the store; `None` where the system does not tell.
     fn disk_free_bytes(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(&self.dir).ok()?;
@@ -320,7 +336,7 @@ impl Inner {
             match bucket {
                 Some(bucket) => {
                     bucket.remove().await?;
-                    self.readers.forget(bucket.number()).await;
+                    self.readers.forget(bucket.number());
                 }
                 None if self.set_aside.remove(&expired.name)? => {}
                 None => continue,
@@ -357,17 +373,12 @@ impl Store for SqliteStore {
     }
 
     async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
-        for bucket in self.inner.buckets().into_iter().rev() {
-            let found = self.inner.newest_dictionary_of(&bucket).await;
-            if let Some(Some(dictionary)) = walk::sound(&bucket, found, &mut false)? {
-                return Ok(Some(dictionary));
-            }
-        }
-        Ok(None)
+        self.inner.reading(Inner::newest_dictionary).await
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
-        self.inner.walk(walk).await
+        let walk = *walk;
+        self.inner.reading(move |inner| inner.walk(&walk)).await
     }
 
     async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {

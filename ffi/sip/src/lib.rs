@@ -36,6 +36,6 @@ pub use mask::{BodyMask, Mask, cover};
 pub use message::{CSeq, Message, parse, parse_identity};
 pub use party::Party;
 pub use quick::{QUICK_SCAN_LEN, call_id};
-pub use start::{NotSip, StartLine};
+pub use start::{NotSip, StartLine, start_line};
 pub use uri::{uri_host, uri_user};
 pub use via::Via;

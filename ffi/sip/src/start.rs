@@ -26,6 +26,11 @@ pub enum StartLine<'a> {
 
 const VERSION: &[u8] = b"SIP/2.0";
 
+/// Reads the first line and no more.
+pub fn start_line(raw: &[u8]) -> Result<StartLine<'_>, NotSip> {
+    split_start(raw).map(|(start, _)| start)
+}
+
 /// Reads the first line, and says what comes after it. Empty lines before it are passed over (RFC 3261 §7.5).
 pub(crate) fn split_start(raw: &[u8]) -> Result<(StartLine<'_>, &[u8]), NotSip> {
     let begin = raw.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).ok_or(NotSip)?;
@@ -76,10 +81,6 @@ pub(crate) fn is_token(octet: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn start(raw: &[u8]) -> Result<StartLine<'_>, NotSip> {
-        split_start(raw).map(|(start, _)| start)
-    }
-
     #[test]
     fn request_line_gives_method_and_uri() {
         let expected = StartLine::Request { method: b"INVITE", uri: b"sip:bob@example.com" };
@@ -90,24 +91,24 @@ mod tests {
             b"\r\n\r\nINVITE sip:bob@example.com SIP/2.0\r\n",
             b"INVITE  sip:bob@example.com  sip/2.0 \r\n",
         ] {
-            assert_eq!(start(line), Ok(expected), "{}", line.escape_ascii());
+            assert_eq!(start_line(line), Ok(expected), "{}", line.escape_ascii());
         }
     }
 
     #[test]
     fn status_line_gives_code_and_reason() {
         let ok = StartLine::Reply { status: 200, reason: b"OK" };
-        assert_eq!(start(b"SIP/2.0 200 OK\r\n"), Ok(ok));
-        assert_eq!(start(b"SIP/2.0 486\r\n"), Ok(StartLine::Reply { status: 486, reason: b"" }));
-        assert_eq!(start(b"SIP/2.0 486 \r\n"), Ok(StartLine::Reply { status: 486, reason: b"" }));
+        assert_eq!(start_line(b"SIP/2.0 200 OK\r\n"), Ok(ok));
+        assert_eq!(start_line(b"SIP/2.0 486\r\n"), Ok(StartLine::Reply { status: 486, reason: b"" }));
+        assert_eq!(start_line(b"SIP/2.0 486 \r\n"), Ok(StartLine::Reply { status: 486, reason: b"" }));
         let latin1 = StartLine::Reply { status: 404, reason: b"Nicht verf\xfcgbar" };
-        assert_eq!(start(b"SIP/2.0 404 Nicht verf\xfcgbar\r\n"), Ok(latin1));
+        assert_eq!(start_line(b"SIP/2.0 404 Nicht verf\xfcgbar\r\n"), Ok(latin1));
     }
 
     #[test]
     fn uri_with_spaces_is_kept_whole() {
         let expected = StartLine::Request { method: b"INVITE", uri: b"sip:a b@example.com" };
-        assert_eq!(start(b"INVITE sip:a b@example.com SIP/2.0\r\n"), Ok(expected));
+        assert_eq!(start_line(b"INVITE sip:a b@example.com SIP/2.0\r\n"), Ok(expected));
     }
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
             b"INV\xffITE sip:bob SIP/2.0\r\n",
             b"\0\0\0\0",
         ] {
-            assert_eq!(start(line), Err(NotSip), "{}", line.escape_ascii());
+            assert_eq!(start_line(line), Err(NotSip), "{}", line.escape_ascii());
         }
     }
 }

@@ -1,12 +1,17 @@
 //! Lists, page by page, against a plain sort over everything that is stored.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 use super::*;
 use crate::call::Call;
+use crate::call::event::PathSet;
 use crate::search::Listing;
 use crate::store::slice::MAX_SPAN_US;
+use crate::store::{Dictionary, Plan, Retention, StoreError, Walked};
 
 /// Numbers that look like chance, the same in each run.
 struct Random(u64);
@@ -207,6 +212,80 @@ pub(super) async fn pages_stay_as_they_are_while_newer_messages_come(store: &Arc
     assert!(messages.len() > 100 && calls.len() > 20, "{} {}", messages.len(), calls.len());
     assert!(before.iter().map(Message::order).take(messages.len()).eq(messages.iter().map(Message::order)));
     assert!(calls_before.into_iter().map(|call| call.call_id).take(calls.len()).eq(calls));
+}
+
+/// Counts the slices that are read of a store.
+struct Counting {
+    store: Arc<dyn Store>,
+    slices: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn checkpoint(&self) -> Result<Option<Position>, StoreError> {
+        self.store.checkpoint().await
+    }
+
+    async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
+        self.store.write(flush).await
+    }
+
+    async fn note_paths(&self, paths: &PathSet) -> Result<(), StoreError> {
+        self.store.note_paths(paths).await
+    }
+
+    async fn noted_paths(&self) -> Result<Vec<PathSet>, StoreError> {
+        self.store.noted_paths().await
+    }
+
+    async fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        self.store.newest_dictionary().await
+    }
+
+    async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
+        let walked = self.store.walk(walk).await?;
+        self.slices.fetch_add(walked.slices.len(), Ordering::Relaxed);
+        Ok(walked)
+    }
+
+    async fn plan(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        self.store.plan(retention, now_us).await
+    }
+
+    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
+        self.store.retain(retention, now_us).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}
+
+/// What is looked for is not the last message of its slices, so more slices than messages have to be read: those that end after
+/// the last message of the page, and no others.
+pub(super) async fn a_page_reads_no_slice_that_is_older_than_its_last_message(store: &Arc<dyn Store>) {
+    const STEP_US: i64 = 10_000;
+    const LATER_US: i64 = 1_200_000;
+    let call = |n: i64| {
+        let call = &*format!("call-{n:04}@host").leak();
+        let of = |at_us, line, cseq| {
+            let at_us = n * STEP_US + at_us;
+            Draft { at_us, call, line, cseq, ..Draft::default() }.message()
+        };
+        [of(0, "SIP/2.0 486 Busy Here", "1 INVITE"), of(LATER_US, "ACK sip:bob@example.net SIP/2.0", "1 ACK")]
+    };
+    write(store, 1, (0..1000).flat_map(call).collect()).await;
+    let counting = Arc::new(Counting { store: Arc::clone(store), slices: AtomicUsize::new(0) });
+    let search = Search::new(Arc::clone(&counting) as Arc<dyn Store>, Arc::default());
+    let filter = Filter { status: Some(StatusFilter::Code(486)), ..Filter::default() };
+    let listed = search.messages(&filter, &page(50, None)).await.expect("found");
+    let newest: Vec<_> = (950..1000).rev().map(|n| n * STEP_US).collect();
+    assert_eq!(listed.items.iter().map(at).collect::<Vec<_>>(), newest);
+    let slices = counting.slices.load(Ordering::Relaxed);
+    // Those of the page, those that end while it goes on, and some that a step brings before that is known.
+    assert!((170..=180).contains(&slices), "{slices}");
+    let whole = Page { limit: 50, ..Page::default() };
+    assert_eq!(messages_of(&search, &filter, &whole).await.len(), 1000);
 }
 
 /// Pages end where they are heavy enough: less than was asked for, but each has something, and all of them have everything, once.

@@ -1,98 +1,95 @@
-//! Blobs of slices by their rows: most of a range with few statements, others by a list of rows.
+//! Blobs of slices by their rows: most of a range at once, others one by one.
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use rusqlite::CachedStatement;
+use rusqlite::types::ValueRef;
 
 use super::Inner;
 use super::bucket::Bucket;
-use super::file;
-use super::rows::list;
 use crate::store::StoreError;
 use crate::store::runs::Runs;
 
-/// Rows that are found one by one by one statement; SQLite takes 32,766 parameters in one.
-const LISTED: usize = 4096;
+const RANGE: &str = "select id, blob from slice where id between ?1 and ?2";
 
-/// A whole range as one row, since a row that is handed from thread to thread costs more than SQLite needs to read it.
-/// `group_concat` takes the octets of a blob as they are.
-const RANGE: &str = "select group_concat(length(blob)), cast(group_concat(blob, '') as blob) from slice
-    where id between $1 and $2";
+/// What room is made for a blob, octets; most are smaller.
+const ROOM: usize = 256;
 
 impl Inner {
     /// The blobs of the slices in these rows, in this order; `None` for those that are not there.
-    pub(super) async fn blobs(
-        &self,
-        bucket: &Bucket,
-        rows: &[i64],
-    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+    pub(super) fn blobs(&self, bucket: &Bucket, rows: &[i64]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut wanted: Vec<(i64, usize)> = rows.iter().copied().zip(0..).collect();
         wanted.sort_unstable();
         let sorted: Vec<i64> = wanted.iter().map(|(row, _)| *row).collect();
-        let Runs { ranges, mut single } = Runs::of(&sorted);
+        let Runs { ranges, single } = Runs::of(&sorted);
         let mut blobs = vec![None; rows.len()];
-        let mut reader = self.readers.take(bucket).await?;
-        for range in ranges {
+        let reader = self.readers.take(bucket)?;
+        let mut statement = reader.connection.prepare_cached(RANGE)?;
+        for range in ranges.into_iter().chain(single.into_iter().map(|row| row..=row)) {
             let begin = wanted.partition_point(|(row, _)| row < range.start());
             let end = wanted.partition_point(|(row, _)| row <= range.end());
             let of_range = wanted.get(begin..end).unwrap_or_default();
-            match read_range(&mut reader.connection, &range).await {
-                Ok(Some(found)) => {
-                    for (row, place) in of_range {
-                        let n = usize::try_from(row - range.start()).ok();
-                        if let (Some(n), Some(slot)) = (n, blobs.get_mut(*place)) {
-                            *slot = found.get(n).cloned();
-                        }
-                    }
-                }
-                Ok(None) => single.extend(of_range.iter().map(|(row, _)| *row)),
-                // These are missing then, and no others.
-                Err(StoreError::Unavailable(error)) if file::is_damage(&error) => bucket.report(&error),
+            let mut found = Found::with_room(of_range.len());
+            let read = found.read(&mut statement, &range, of_range);
+            found.put(&mut blobs);
+            match read.map_err(StoreError::from) {
+                Ok(()) => {}
+                // What was not read yet of this range is missing then, and nothing else.
+                Err(StoreError::Damaged(error)) => bucket.report(&error),
                 Err(error) => return Err(error),
             }
         }
-        let mut found: HashMap<i64, Bytes> = HashMap::with_capacity(single.len());
-        for rows in single.chunks(LISTED) {
-            // A few lengths, so that few statements are prepared; what is too many is the last one again.
-            let length = rows.len().next_power_of_two();
-            let sql = format!("select id, blob from slice where id in ({})", list("?", length));
-            let padded = rows.iter().chain(rows.last().into_iter().cycle()).take(length);
-            let query = padded.fold(sqlx::query_as(AssertSqlSafe(sql)), |query, row| query.bind(*row));
-            let read: Vec<(i64, Vec<u8>)> = query.fetch_all(&mut reader.connection).await?;
-            found.extend(read.into_iter().map(|(row, blob)| (row, Bytes::from(blob))));
-        }
+        drop(statement);
         reader.done();
-        if !found.is_empty() {
-            for (row, slot) in rows.iter().zip(&mut blobs).filter(|(_, slot)| slot.is_none()) {
-                *slot = found.get(row).cloned();
-            }
-        }
         Ok(blobs)
     }
 }
 
-/// The blobs of a range of rows; `None` where one is missing among them, or they are too long for one row.
-async fn read_range(
-    connection: &mut SqliteConnection,
-    range: &RangeInclusive<i64>,
-) -> Result<Option<Vec<Bytes>>, StoreError> {
-    let read: Result<(Option<String>, Option<Vec<u8>>), _> =
-        sqlx::query_as(RANGE).bind(range.start()).bind(range.end()).fetch_one(connection).await;
-    let (lengths, octets) = match read.map_err(StoreError::from) {
-        Ok((Some(lengths), Some(octets))) => (lengths, octets),
-        Ok(_) | Err(StoreError::Refused(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut rest = Bytes::from(octets);
-    let mut blobs = Vec::with_capacity(lengths.len() / 4);
-    for length in lengths.split(',') {
-        match length.parse() {
-            Ok(length) if length <= rest.len() => blobs.push(rest.split_to(length)),
-            _ => return Ok(None),
+/// The blobs of a range, one behind the other: a piece of memory for all of them.
+struct Found {
+    octets: Vec<u8>,
+    /// Where each ends, and its place in what was asked for.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Found {
+    fn with_room(blobs: usize) -> Self {
+        Self { octets: Vec::with_capacity(blobs * ROOM), ends: Vec::with_capacity(blobs) }
+    }
+
+    /// Reads those rows of a range that are wanted, which are in order.
+    fn read(
+        &mut self,
+        statement: &mut CachedStatement<'_>,
+        range: &RangeInclusive<i64>,
+        wanted: &[(i64, usize)],
+    ) -> Result<(), rusqlite::Error> {
+        let mut wanted = wanted.iter().peekable();
+        let mut rows = statement.query((range.start(), range.end()))?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            while wanted.next_if(|(row, _)| *row < id).is_some() {}
+            while let Some((_, place)) = wanted.next_if(|(row, _)| *row == id) {
+                if let ValueRef::Blob(blob) = row.get_ref(1)? {
+                    self.octets.extend_from_slice(blob);
+                    self.ends.push((self.octets.len(), *place));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts each to its place.
+    fn put(self, blobs: &mut [Option<Bytes>]) {
+        let mut rest = Bytes::from(self.octets);
+        let mut begin = 0;
+        for (end, place) in self.ends {
+            let blob = rest.split_to(end - begin);
+            begin = end;
+            if let Some(slot) = blobs.get_mut(place) {
+                *slot = Some(blob);
+            }
         }
     }
-    let is_whole = i64::try_from(blobs.len()) == Ok(range.end() - range.start() + 1);
-    Ok(is_whole.then_some(blobs))
 }

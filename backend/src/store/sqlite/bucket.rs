@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -262,8 +261,8 @@ impl Bucket {
     }
 
     /// How a search opens it.
-    pub fn read_options(&self) -> SqliteConnectOptions {
-        file::read_options(&self.path).immutable(self.is_closed()).pragma("cache_size", "-256")
+    pub fn reader(&self) -> Result<rusqlite::Connection, rusqlite::Error> {
+        file::reader(&self.path, self.is_closed())
     }
 
     fn files(&self) -> [PathBuf; 3] {

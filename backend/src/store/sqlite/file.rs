@@ -1,8 +1,11 @@
 //! What the files of the embedded store have in common.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::{Error, ErrorCode, OpenFlags};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -22,6 +25,12 @@ const SQLITE_CORRUPT: i32 = 11;
 /// SQLite's code for a file that is no database.
 const SQLITE_NOTADB: i32 = 26;
 
+/// How long who finds a file locked waits.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What a reader keeps of a file in memory.
+const READER_CACHE_KIB: i64 = 256;
+
 /// How a file is opened to be written; it is made if it isn't there.
 pub fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -31,17 +40,58 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(BUSY)
         .disable_statement_logging()
 }
 
 /// How a file is opened to be looked at.
 pub fn read_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(Duration::from_secs(10))
-        .disable_statement_logging()
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY).disable_statement_logging()
+}
+
+/// Opens a file for [`Readers`](super::readers::Readers), which read without a thread of the connection's own; an
+/// immutable one is opened without locks.
+pub fn reader(path: &Path, is_immutable: bool) -> Result<rusqlite::Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if is_immutable {
+        rusqlite::Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        rusqlite::Connection::open_with_flags(path, flags)?
+    };
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(connection)
+}
+
+/// The file as one that nobody changes. <https://www.sqlite.org/uri.html>
+fn immutable(path: &Path) -> PathBuf {
+    let mut uri = b"file:".to_vec();
+    for octet in path.as_os_str().as_bytes() {
+        match octet {
+            b'%' | b'?' | b'#' => uri.extend_from_slice(format!("%{octet:02x}").as_bytes()),
+            octet => uri.push(*octet),
+        }
+    }
+    uri.extend_from_slice(b"?immutable=1");
+    OsString::from_vec(uri).into()
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let is_damage = match &error {
+            Error::SqliteFailure(failure, _) => {
+                matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            }
+            // A value is not what its column holds.
+            error => matches!(
+                error,
+                Error::InvalidColumnType(..)
+                    | Error::FromSqlConversionFailure(..)
+                    | Error::IntegralValueOutOfRange(..)
+            ),
+        };
+        if is_damage { Self::Damaged(error.to_string()) } else { Self::Away(error.to_string()) }
+    }
 }
 
 /// Makes the tables in a file that is new, and refuses a file of another version.

@@ -1,26 +1,26 @@
-//! Connections that searches read buckets by: so many at a time over all buckets, and so many kept for the next search.
+//! Connections that buckets are read by: so many at a time over all buckets, and so many kept for the next search. They
+//! read on the thread that asks: a row that is handed from thread to thread costs more than SQLite needs to read it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use rusqlite::{Connection, Error};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bucket::Bucket;
-use crate::store::StoreError;
 
-/// Readers that are busy at a time, over all buckets.
+/// So many read at a time, over all buckets; each has one connection at a time.
 const BUSY: usize = 8;
 
-/// Connections that are kept open while nobody uses them, unless fewer are wanted; each is a thread and some 200 kB.
+/// Connections that are kept open while nobody uses them, unless fewer are wanted; each takes some 200 kB.
 const IDLE: usize = 256;
 
 /// The connections of a store.
 pub struct Readers {
     /// By number of their bucket, those used last at the end.
-    idle: Mutex<VecDeque<(u32, SqliteConnection)>>,
-    permits: Semaphore,
+    idle: Mutex<VecDeque<(u32, Connection)>>,
+    permits: Arc<Semaphore>,
     most_idle: AtomicUsize,
 }
 
@@ -28,21 +28,28 @@ pub struct Readers {
 pub struct Reader<'a> {
     readers: &'a Readers,
     bucket: u32,
-    pub connection: SqliteConnection,
-    _permit: Option<SemaphorePermit<'a>>,
+    pub connection: Connection,
 }
 
 impl Default for Readers {
     fn default() -> Self {
-        Self { idle: Mutex::default(), permits: Semaphore::new(BUSY), most_idle: AtomicUsize::new(IDLE) }
+        Self {
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(BUSY)),
+            most_idle: AtomicUsize::new(IDLE),
+        }
     }
 }
 
 impl Readers {
-    /// A connection to a bucket, when it is its turn.
-    pub async fn take(&self, bucket: &Bucket) -> Result<Reader<'_>, StoreError> {
+    /// Waits until one more may read; it may for as long as it holds what comes.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
-        let permit = self.permits.acquire().await.ok();
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// A connection to a bucket, for one whose turn it is.
+    pub fn take(&self, bucket: &Bucket) -> Result<Reader<'_>, Error> {
         let kept = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let place = idle.iter().rposition(|(number, _)| *number == bucket.number());
@@ -50,9 +57,9 @@ impl Readers {
         };
         let connection = match kept {
             Some((_, connection)) => connection,
-            None => SqliteConnection::connect_with(&bucket.read_options()).await?,
+            None => bucket.reader()?,
         };
-        Ok(Reader { readers: self, bucket: bucket.number(), connection, _permit: permit })
+        Ok(Reader { readers: self, bucket: bucket.number(), connection })
     }
 
     /// Keeps so many from now on while nobody uses them.
@@ -61,18 +68,8 @@ impl Readers {
     }
 
     /// Closes what is kept for a bucket.
-    pub async fn forget(&self, bucket: u32) {
-        let forgotten = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let (forgotten, kept): (VecDeque<_>, _) =
-                std::mem::take(&mut *idle).into_iter().partition(|(number, _)| *number == bucket);
-            *idle = kept;
-            forgotten
-        };
-        for (_, connection) in forgotten {
-            // It was only read by; nothing is lost.
-            let _closed = connection.close().await;
-        }
+    pub fn forget(&self, bucket: u32) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|(number, _)| *number != bucket);
     }
 }
 

@@ -268,16 +268,29 @@ async fn who_reads_a_bucket_that_is_done_is_not_waited_for() {
 
     let store = open(dir.path()).await;
     let bucket = Arc::clone(&store.inner.buckets()[0]);
-    let mut reader = store.inner.readers.take(&bucket).await.expect("a reader");
-    sqlx::raw_sql("begin; select count(*) from slice").execute(&mut reader.connection).await.expect("read");
+    let reader = store.inner.readers.take(&bucket).expect("a reader");
+    reader.connection.execute_batch("begin; select count(*) from slice").expect("read");
     // What SQLite would wait for a file is ten seconds.
     let in_time = tokio::time::timeout(Duration::from_secs(5), store.inner.tend()).await;
     in_time.expect("tended though somebody reads");
     assert!(!bucket.is_closed());
-    sqlx::raw_sql("commit").execute(&mut reader.connection).await.expect("ended");
+    reader.connection.execute_batch("commit").expect("ended");
     reader.done();
     store.inner.tend().await;
     assert!(bucket.is_closed());
+    holds(&store, 0..40).await;
+}
+
+#[tokio::test]
+async fn a_closed_bucket_is_read_whatever_its_folder_is_called() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path().join("50% of?mode=ro#1 ä");
+    let store = open(&dir).await;
+    store.write(&flush(0..40, 1)).await.expect("written");
+    drop(store);
+    let store = open(&dir).await;
+    store.inner.tend().await;
+    assert!(store.inner.buckets()[0].is_closed());
     holds(&store, 0..40).await;
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::Inner;
 use super::bucket::{Bucket, Live};
@@ -19,6 +19,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Pages that are read of a segment at once, and the most that wait to be written.
 const PAGES_READ: i64 = 32;
 const PAGES_WRITTEN: usize = 256;
+
+const PAGES_AFTER: &str =
+    "select first, data from page where segment = ?1 and first > ?2 order by first limit ?3";
 
 /// How long a merged segment's pages wait for the walks that still read them, before it is looked again.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -53,7 +56,7 @@ pub async fn run(store: Weak<Inner>) {
 
 impl Inner {
     /// Does all that is to be done now.
-    pub(super) async fn tend(&self) {
+    pub(super) async fn tend(self: &Arc<Self>) {
         let _alone = self.tending.lock().await;
         let written = self.current.lock().await.numbers();
         for bucket in self.buckets() {
@@ -64,6 +67,7 @@ impl Inner {
                 Ok(()) => {}
                 Err(_) if bucket.is_gone() => {}
                 Err(UpkeepError::Page(error)) => bucket.report(&error),
+                Err(UpkeepError::Store(StoreError::Damaged(error))) => bucket.report(&error),
                 Err(UpkeepError::Store(StoreError::Unavailable(error))) if file::is_damage(&error) => {
                     bucket.report(&error);
                 }
@@ -74,7 +78,11 @@ impl Inner {
         }
     }
 
-    async fn tend_bucket(&self, bucket: &Bucket, is_written: bool) -> Result<(), UpkeepError> {
+    async fn tend_bucket(
+        self: &Arc<Self>,
+        bucket: &Arc<Bucket>,
+        is_written: bool,
+    ) -> Result<(), UpkeepError> {
         loop {
             let live = bucket.live();
             let segments: Vec<Segment> = live.iter().map(|live| live.segment).collect();
@@ -92,8 +100,8 @@ impl Inner {
     }
 
     async fn merge_or_abandon(
-        &self,
-        bucket: &Bucket,
+        self: &Arc<Self>,
+        bucket: &Arc<Bucket>,
         merged: Vec<Arc<Live>>,
         level: u8,
     ) -> Result<(), UpkeepError> {
@@ -105,7 +113,12 @@ impl Inner {
     }
 
     /// Makes one segment of several. Who walks sees either these or that one.
-    async fn merge(&self, bucket: &Bucket, merged: Vec<Arc<Live>>, level: u8) -> Result<(), UpkeepError> {
+    async fn merge(
+        self: &Arc<Self>,
+        bucket: &Arc<Bucket>,
+        merged: Vec<Arc<Live>>,
+        level: u8,
+    ) -> Result<(), UpkeepError> {
         let number = bucket.begin_merge();
         let mut inputs: Vec<_> = merged.iter().map(|live| Input::of(live.segment.number)).collect();
         let mut merger = Merger::new(inputs.len());
@@ -186,27 +199,34 @@ impl Inner {
     }
 
     /// The next page of a segment, in order.
-    async fn next_page(&self, bucket: &Bucket, input: &mut Input) -> Result<Option<Page>, UpkeepError> {
+    async fn next_page(
+        self: &Arc<Self>,
+        bucket: &Arc<Bucket>,
+        input: &mut Input,
+    ) -> Result<Option<Page>, UpkeepError> {
         if input.pages.is_empty() && !input.is_read {
-            let mut reader = self.readers.take(bucket).await?;
-            let rows = sqlx::query(
-                "select first, data from page where segment = $1 and first > $2 order by first limit $3",
-            )
-            .bind(input.segment)
-            .bind(input.last.clone())
-            .bind(PAGES_READ)
-            .fetch_all(&mut reader.connection)
-            .await?;
-            reader.done();
+            let (bucket, segment, last) = (Arc::clone(bucket), input.segment, input.last.clone());
+            let rows = self.reading(move |inner| inner.pages_after(&bucket, segment, &last)).await?;
             input.is_read = rows.is_empty();
-            for row in rows {
-                let first: Vec<u8> = row.try_get(0)?;
+            for (first, data) in rows {
                 let place = first.as_slice().try_into().map_err(|_| PageError::Malformed)?;
-                input.pages.push_back(Page { first: Posting::from_octets(place), data: row.try_get(1)? });
+                input.pages.push_back(Page { first: Posting::from_octets(place), data });
                 input.last = first;
             }
         }
         Ok(input.pages.pop_front())
+    }
+
+    /// The next rows with pages of a segment, in order.
+    fn pages_after(&self, bucket: &Bucket, segment: i64, last: &[u8]) -> Result<Vec<PageRow>, StoreError> {
+        let reader = self.readers.take(bucket)?;
+        let rows = reader
+            .connection
+            .prepare_cached(PAGES_AFTER)?
+            .query_map((segment, last, PAGES_READ), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        reader.done();
+        Ok(rows)
     }
 
     /// Makes a bucket one file that never changes again.
@@ -217,7 +237,7 @@ impl Inner {
         // What merged segments left empty goes back to the disk.
         sqlx::raw_sql("pragma incremental_vacuum").execute(&mut connection).await?;
         sqlx::query("update bucket set closed = 1").execute(&mut connection).await?;
-        self.readers.forget(bucket.number()).await;
+        self.readers.forget(bucket.number());
         // Who reads it just now is not waited for: it is closed another time.
         sqlx::raw_sql("pragma busy_timeout = 20").execute(&mut connection).await?;
         let journal: Result<String, _> =
@@ -235,6 +255,9 @@ impl Inner {
         Ok(())
     }
 }
+
+/// A page as it is stored: its first posting and its data.
+type PageRow = (Vec<u8>, Vec<u8>);
 
 /// A segment that is merged.
 struct Input {

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::Inner;
 use super::bucket::{Bucket, Live};
-use super::file;
-use super::rows::list;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
 use crate::store::{Dictionary, DictionaryId, StoreError, StoredSlice, Walk, Walked, dictionary};
 
+const PAGE: &str =
+    "select first, data from page where segment = ?1 and first <= ?2 order by first desc limit 1";
+
 /// A segment: which of the buckets of the walk, and its number.
 type Place = (usize, i64);
+
+/// A page's first posting and its data.
+type ReadPage = (Posting, Vec<u8>);
 
 /// What a walk goes over. It holds the segments, so that their pages stay while it goes.
 struct Ground {
@@ -30,15 +34,15 @@ struct Met {
 
 impl Inner {
     /// The next slices of a walk.
-    pub async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
+    pub fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let limit = walk.limit as usize;
         let (ground, mut walker) = self.ground(walk);
         let mut walked = Walked::default();
         // What cannot be read is made up for, so that less than the limit means the end.
         while walked.slices.len() < limit {
             let (met, is_end) =
-                self.meet(&ground, &mut walker, limit - walked.slices.len(), &mut walked.partial).await?;
-            let mut slices = self.read(&ground, &met, &mut walked.partial).await?;
+                self.meet(&ground, &mut walker, limit - walked.slices.len(), &mut walked.partial)?;
+            let mut slices = self.read(&ground, &met, &mut walked.partial)?;
             walked.slices.append(&mut slices);
             if is_end {
                 break;
@@ -67,7 +71,7 @@ impl Inner {
     }
 
     /// The next slices by their postings, and whether these are the last.
-    async fn meet(
+    fn meet(
         &self,
         ground: &Ground,
         walker: &mut Walker<Place>,
@@ -86,7 +90,7 @@ impl Inner {
                     }
                     for (place, wanted) in by_bucket {
                         let Some(bucket) = ground.buckets.get(place) else { continue };
-                        let pages = sound(bucket, self.pages(bucket, &wanted).await, partial)?;
+                        let pages = sound(bucket, self.pages(bucket, &wanted), partial)?;
                         for (wanted, page) in wanted
                             .iter()
                             .zip(pages.unwrap_or_default().into_iter().chain(std::iter::repeat(None)))
@@ -105,41 +109,27 @@ impl Inner {
     }
 
     /// The pages that are wanted of a bucket, in that order.
-    async fn pages(
-        &self,
-        bucket: &Bucket,
-        wanted: &[Wanted<Place>],
-    ) -> Result<Vec<Option<(Posting, Vec<u8>)>>, StoreError> {
-        let mut reader = self.readers.take(bucket).await?;
-        let page = "(select id from page where segment = ? and first <= ? order by first desc limit 1)";
-        let sql = format!(
-            "select w.column1, p.first, p.data from (values {}) w join page p on p.id = w.column2",
-            list(&format!("(?, {page})"), wanted.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (n, wanted) in (0_i64..).zip(wanted) {
-            query = query.bind(n).bind(wanted.segment.1).bind(wanted.at.to_octets().to_vec());
-        }
-        let mut pages = vec![None; wanted.len()];
-        for row in query.fetch_all(&mut reader.connection).await? {
-            let (n, first, data): (i64, &[u8], &[u8]) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            let first = first.try_into().map(Posting::from_octets).ok();
-            if let Some(page) = usize::try_from(n).ok().and_then(|n| pages.get_mut(n)) {
-                // A place that is none cannot be told from a page that does not belong there.
-                *page = Some((first.unwrap_or(Posting::from_octets([0; 16])), data.to_vec()));
-            }
-        }
+    fn pages(&self, bucket: &Bucket, wanted: &[Wanted<Place>]) -> Result<Vec<Option<ReadPage>>, StoreError> {
+        let reader = self.readers.take(bucket)?;
+        let read = |row: &Row<'_>| {
+            let (first, data): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            // A place that is none cannot be told from a page that does not belong there.
+            let first = first.try_into().map_or(Posting::from_octets([0; 16]), Posting::from_octets);
+            Ok((first, data))
+        };
+        let page = |statement: &mut CachedStatement<'_>, wanted: &Wanted<Place>| {
+            statement.query_row((wanted.segment.1, wanted.at.to_octets()), read).optional()
+        };
+        let pages = {
+            let mut statement = reader.connection.prepare_cached(PAGE)?;
+            wanted.iter().map(|wanted| page(&mut statement, wanted)).collect::<Result<_, _>>()?
+        };
         reader.done();
         Ok(pages)
     }
 
     /// The slices that were met and can be read, in that order.
-    async fn read(
-        &self,
-        ground: &Ground,
-        met: &[Met],
-        partial: &mut bool,
-    ) -> Result<Vec<StoredSlice>, StoreError> {
+    fn read(&self, ground: &Ground, met: &[Met], partial: &mut bool) -> Result<Vec<StoredSlice>, StoreError> {
         let mut by_bucket: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (n, met) in met.iter().enumerate() {
             by_bucket.entry(met.bucket).or_default().push(n);
@@ -148,7 +138,7 @@ impl Inner {
         for (place, wanted) in by_bucket {
             let Some(bucket) = ground.buckets.get(place) else { continue };
             let ids: Vec<_> = wanted.iter().filter_map(|n| Some(met.get(*n)?.id - bucket.base())).collect();
-            let Some(blobs) = sound(bucket, self.blobs(bucket, &ids).await, partial)? else { continue };
+            let Some(blobs) = sound(bucket, self.blobs(bucket, &ids), partial)? else { continue };
             for (n, blob) in wanted.into_iter().zip(blobs) {
                 let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
                 match blob {
@@ -171,7 +161,7 @@ impl Inner {
             for bucket in &ground.buckets {
                 let needs = |slice: &StoredSlice| slice.dictionary.is_none() && bucket.holds(slice.id);
                 if slices.iter().any(needs) {
-                    let found = self.dictionaries_of(bucket, &missing).await;
+                    let found = self.dictionaries_of(bucket, &missing);
                     loaded.extend(sound(bucket, found, partial)?.unwrap_or_default());
                 }
             }
@@ -181,43 +171,55 @@ impl Inner {
     }
 
     /// Those of these dictionaries that are in a bucket, and whole.
-    async fn dictionaries_of(
+    fn dictionaries_of(
         &self,
         bucket: &Bucket,
         ids: &[DictionaryId],
     ) -> Result<Vec<Arc<Dictionary>>, StoreError> {
-        let mut reader = self.readers.take(bucket).await?;
+        let reader = self.readers.take(bucket)?;
         let mut found = Vec::new();
         for id in ids {
-            let row: Option<(i64, Vec<u8>)> =
-                sqlx::query_as("select made_at_us, octets from dictionary where id = $1")
-                    .bind(id.get())
-                    .fetch_optional(&mut reader.connection)
-                    .await?;
-            found.extend(row.and_then(|(made_at_us, octets)| {
-                dictionary::stored(octets, made_at_us, &bucket.path().display())
-            }));
+            let sql = "select made_at_us, octets from dictionary where id = ?1";
+            found.extend(one_dictionary(&reader.connection, bucket, sql, [id.get()])?);
         }
         reader.done();
         Ok(found)
     }
 
-    /// The newest dictionary that slices of a bucket need.
-    pub async fn newest_dictionary_of(&self, bucket: &Bucket) -> Result<Option<Arc<Dictionary>>, StoreError> {
-        let mut reader = self.readers.take(bucket).await?;
-        let row: Option<(i64, Vec<u8>)> =
-            sqlx::query_as("select made_at_us, octets from dictionary order by made_at_us desc limit 1")
-                .fetch_optional(&mut reader.connection)
-                .await?;
+    /// The newest dictionary that slices of the youngest buckets need.
+    pub fn newest_dictionary(&self) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        for bucket in self.buckets().into_iter().rev() {
+            let found = sound(&bucket, self.newest_dictionary_of(&bucket), &mut false)?;
+            if let Some(Some(dictionary)) = found {
+                return Ok(Some(dictionary));
+            }
+        }
+        Ok(None)
+    }
+
+    fn newest_dictionary_of(&self, bucket: &Bucket) -> Result<Option<Arc<Dictionary>>, StoreError> {
+        let reader = self.readers.take(bucket)?;
+        let sql = "select made_at_us, octets from dictionary order by made_at_us desc limit 1";
+        let found = one_dictionary(&reader.connection, bucket, sql, [])?;
         reader.done();
-        Ok(row.and_then(|(made_at_us, octets)| {
-            dictionary::stored(octets, made_at_us, &bucket.path().display())
-        }))
+        Ok(found)
     }
 }
 
+/// The dictionary that a query brings, if it brings one that is whole.
+fn one_dictionary(
+    connection: &Connection,
+    bucket: &Bucket,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Option<Arc<Dictionary>>, StoreError> {
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let row: Option<(i64, Vec<u8>)> = connection.query_row(sql, parameters, read).optional()?;
+    Ok(row.and_then(|(made_at_us, octets)| dictionary::stored(octets, made_at_us, &bucket.path().display())))
+}
+
 /// What was read of a bucket; nothing where the bucket is gone, or damaged there, which makes the search partial.
-pub fn sound<T>(
+fn sound<T>(
     bucket: &Bucket,
     read: Result<T, StoreError>,
     partial: &mut bool,
@@ -225,7 +227,7 @@ pub fn sound<T>(
     match read {
         Ok(read) => Ok(Some(read)),
         Err(_) if bucket.is_gone() => Ok(None),
-        Err(StoreError::Unavailable(error)) if file::is_damage(&error) => {
+        Err(StoreError::Damaged(error)) => {
             bucket.report(&error);
             *partial = true;
             Ok(None)
