@@ -4,12 +4,13 @@
 //! filters those. What it lists is exact and newest first; where a search runs into its time limit it says so
 //! (`partial`) and gives a cursor from which it can go on.
 
+mod calls;
 pub mod counts;
 pub mod cursor;
 mod duplicates;
 mod events;
 pub mod filter;
-mod lists;
+mod messages;
 mod readers;
 pub mod scope;
 mod session;
@@ -28,6 +29,7 @@ use crate::store::{Key, Store, StoreError, Walk};
 
 use duplicates::Seen;
 use filter::Filter;
+pub use messages::{Messages, PART};
 use scope::Scope;
 pub use session::Session;
 use steps::{ReadSlice, Steps};
@@ -46,7 +48,7 @@ const MAX_CALL_BYTES: usize = 8 << 20;
 pub struct Page {
     /// What `next_cursor` of the page before said.
     pub cursor: Option<String>,
-    /// At most so many items, 1 to 1,000.
+    /// At most so many items: 1 to 1,000, of messages 10,000.
     pub limit: usize,
     /// How long it is looked before what was found is answered.
     pub time_limit: Duration,

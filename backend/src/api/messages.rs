@@ -9,7 +9,7 @@ use super::ApiState;
 use super::error::{ApiError, ErrorBody};
 use super::listing;
 use super::model::{Listing, Message};
-use super::query::{Params, SearchPageQuery, SearchQuery};
+use super::query::{MessagePageQuery, Params, SearchQuery};
 
 /// Messages that meet all conditions, newest first.
 #[utoipa::path(
@@ -17,7 +17,7 @@ use super::query::{Params, SearchPageQuery, SearchQuery};
     path = "/api/v1/messages",
     operation_id = "list_messages",
     tag = "messages",
-    params(SearchQuery<SearchPageQuery>),
+    params(SearchQuery<MessagePageQuery>),
     responses(
         (status = 200, body = Listing<Message>),
         (status = 400, body = ErrorBody),
@@ -27,9 +27,8 @@ use super::query::{Params, SearchPageQuery, SearchQuery};
 )]
 pub async fn list(
     State(state): State<Arc<ApiState>>,
-    Params(query): Params<SearchQuery<SearchPageQuery>>,
+    Params(query): Params<SearchQuery<MessagePageQuery>>,
 ) -> Result<Response, ApiError> {
     let (filter, rest) = query.read()?;
-    let messages = state.search.messages(&filter, &rest.read()?).await?;
-    Ok(listing::answer(messages).await)
+    Ok(listing::answer(&state.search, &filter, &rest.read()?).await?)
 }

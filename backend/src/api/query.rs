@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 pub use counts::CountsQuery;
-pub use search::{SearchPageQuery, SearchQuery};
+pub use search::{MessagePageQuery, SearchPageQuery, SearchQuery};
 
 use super::error::ApiError;
 use super::time;
@@ -26,6 +26,9 @@ const MOST_TEXT: usize = 1024;
 
 /// The most items on a page.
 const MOST_ITEMS: usize = 1000;
+
+/// Of messages, at most so many are on a page.
+const MOST_MESSAGES: usize = 10_000;
 
 /// The parameters of a request's query.
 pub struct Params<T>(pub T);
@@ -215,6 +218,12 @@ pub fn text(field: &'static str, value: Option<String>) -> Result<Option<String>
         return Ok(value);
     }
     Err(ApiError::BadRequest(format!("{field}: expected 1 to {MOST_TEXT} characters of text")))
+}
+
+/// How many messages are asked for; 100 if nothing is said.
+fn limit_of_messages(limit: Option<String>) -> Result<usize, ApiError> {
+    let in_range = |s: &str| s.parse().ok().filter(|n| (1..=MOST_MESSAGES).contains(n));
+    Ok(one_of("limit", "1 to 10000", limit, in_range)?.unwrap_or(100))
 }
 
 /// How many items are asked for; 100 if nothing is said.

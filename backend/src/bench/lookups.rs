@@ -43,7 +43,8 @@ pub fn ask(client: &Client, sent: &Sent, backend: u32) -> Result<()> {
     ))?;
 
     row("messages of a Call-ID", asked.iter(), |call| {
-        let found = client.count_all(&format!("/api/v1/messages?limit=1000&call_id={}", call.call_id))?;
+        let found =
+            client.count_messages(&format!("/api/v1/messages?limit=10000&call_id={}", call.call_id))?;
         ensure!(found == call.messages, "{found} of {} messages of {}", call.messages, call.call_id);
         Ok(())
     })?;
@@ -55,7 +56,8 @@ pub fn ask(client: &Client, sent: &Sent, backend: u32) -> Result<()> {
         sent.samples.sessions.iter().take(SESSIONS),
         |session| {
             let (id, messages) = session;
-            let found = client.count_all(&format!("/api/v1/messages?limit=1000&correlation_id={id}"))?;
+            let found =
+                client.count_messages(&format!("/api/v1/messages?limit=10000&correlation_id={id}"))?;
             ensure!(found == *messages, "{found} of {messages} messages of {id}");
             Ok(())
         },
@@ -97,14 +99,14 @@ pub fn ask(client: &Client, sent: &Sent, backend: u32) -> Result<()> {
     let (before, scans) = (cost::cpu(backend)?, Cell::new(0_u32));
     row("a text in an hour, nowhere", 0..SCANS, |_| {
         scans.set(scans.get() + 1);
-        let found = client.count_all(&newest("contains=nowhere+to+be+found"))?;
+        let found = client.count_messages(&newest("contains=nowhere+to+be+found"))?;
         ensure!(found == 0, "{found} messages hold what was never sent");
         Ok(())
     })?;
     let each = cost::cpu(backend)?.saturating_sub(before) / scans.get().max(1);
     let whole = recent().filter(|call| call.ended_us > until_us - HOUR_US / 10 * 9).take(SCANS);
     row("a text in an hour, in one call", whole, |call| {
-        let found = client.count_all(&newest(&format!("contains={}", call.call_id)))?;
+        let found = client.count_messages(&newest(&format!("contains={}", call.call_id)))?;
         ensure!(found == call.messages, "{found} of {} messages hold {}", call.messages, call.call_id);
         Ok(())
     })?;

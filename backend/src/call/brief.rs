@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::message::{Captured, Kind, Message, MessageId, PROTOCOL_SIP};
+use super::message::{CapturedRef, Kind, Message, MessageId, PROTOCOL_SIP};
 
 /// What of a message decides how its call went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,20 +68,23 @@ impl Brief {
             from_tag: word(&sip.from_tag),
             has_to_tag: sip.to_tag.is_some(),
             branch: word(&sip.branch),
-            ..Self::unread(*id, captured)
+            ..Self::unread(*id, &captured.lent())
         }
     }
 
     /// The same, of a message whose facts are not wanted otherwise; with the Call-ID, octet for octet, if it has one.
     #[must_use]
-    pub fn read(id: MessageId, captured: &Captured) -> (Self, Option<&[u8]>) {
+    pub fn read<'a>(id: MessageId, captured: &'a CapturedRef<'_>) -> (Self, Option<&'a [u8]>) {
         let brief = Self::unread(id, captured);
         if captured.protocol_type != PROTOCOL_SIP {
             return (brief, None);
         }
-        let Ok(message) = sip::parse(&captured.raw) else {
+        let Ok(identity) = sip::parse_identity(&captured.raw) else {
             return (Self { kind: Kind::Malformed, ..brief }, sip::call_id(&captured.raw));
         };
+        // A Via that stands behind the rest has not been read.
+        let whole = if identity.via().is_none() { sip::parse(&captured.raw).ok() } else { None };
+        let message = whole.unwrap_or(identity);
         let cseq = message.cseq();
         let (kind, status, method) = match message.start() {
             sip::StartLine::Request { method, .. } => (Kind::Request, None, Some(method)),
@@ -100,7 +103,7 @@ impl Brief {
         (brief, message.call_id())
     }
 
-    const fn unread(id: MessageId, captured: &Captured) -> Self {
+    const fn unread(id: MessageId, captured: &CapturedRef<'_>) -> Self {
         Self {
             id,
             at_us: captured.captured_at_us,
@@ -133,6 +136,7 @@ impl Brief {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Captured;
     use super::super::sample::{answered, call};
     use super::*;
 
@@ -147,12 +151,14 @@ mod tests {
         messages.extend([
             other(b"INVITE sip:\xff@h SIP/2.0\r\nFrom: <sip:a@h>;tag=\xfe\r\nCall-ID: c\r\n\r\n", 1),
             other(b"SIP/2.0 200 OK\r\nCSeq: 7 OPTIONS\r\nVia: SIP/2.0/UDP h;branch=\xff\r\n\r\n", 1),
+            other(b"BYE sip:b@h SIP/2.0\r\nTo: a\r\nFrom: b;tag=x\r\nCall-ID: c\r\nCSeq: 9 BYE\r\nVia: SIP/2.0/UDP h;branch=y\r\n\r\n", 1),
             other(b"nonsense\r\nCall-ID: c\r\n\r\n", 1),
             other(b"", 1),
             other(b"{}", 100),
         ]);
         for message in messages {
-            let (brief, call_id) = Brief::read(message.id, &message.captured);
+            let captured = message.captured.lent();
+            let (brief, call_id) = Brief::read(message.id, &captured);
             assert_eq!(brief, Brief::of(&message), "{message:?}");
             assert_eq!(call_id.map(String::from_utf8_lossy).as_deref(), message.sip.call_id.as_deref());
         }

@@ -146,7 +146,7 @@ pub struct Captured {
 }
 
 /// A captured message that lies elsewhere, in a record of the spool. See [`Captured`].
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[expect(missing_docs, reason = "the fields are those of `Captured`")]
 pub struct CapturedRef<'a> {
     pub captured_at_us: i64,
@@ -164,6 +164,15 @@ pub struct CapturedRef<'a> {
 }
 
 impl CapturedRef<'_> {
+    /// Status code of a SIP reply, by its first line alone; the one that [`SipFacts`] has.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match sip::start_line(&self.raw) {
+            Ok(sip::StartLine::Reply { status, .. }) if self.protocol_type == PROTOCOL_SIP => Some(status),
+            _ => None,
+        }
+    }
+
     /// The same on its own.
     #[must_use]
     pub fn to_captured(&self) -> Captured {
@@ -186,15 +195,6 @@ impl CapturedRef<'_> {
 }
 
 impl Captured {
-    /// Status code of a SIP reply, by its first line alone; the one that [`SipFacts`] has.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        match sip::start_line(&self.raw) {
-            Ok(sip::StartLine::Reply { status, .. }) if self.protocol_type == PROTOCOL_SIP => Some(status),
-            _ => None,
-        }
-    }
-
     /// The same, lent.
     #[must_use]
     pub fn lent(&self) -> CapturedRef<'_> {
@@ -355,7 +355,7 @@ mod tests {
             ("", PROTOCOL_SIP),
         ] {
             let captured = Captured { raw: raw.into(), protocol_type, ..captured.clone() };
-            let status = captured.status();
+            let status = captured.lent().status();
             found.push(status);
             assert_eq!(status, Message::read(MessageId::default(), captured).sip.status, "{raw:?}");
         }

@@ -2,12 +2,12 @@
 //! it each on its own; it is shown and counted once.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::Xxh3Builder;
 
-use crate::call::message::{Captured, Message};
+use crate::call::message::{CapturedRef, Message};
 
 /// After so many messages what cannot come again is forgotten.
 const LOOK_AFTER: usize = 64 * 1024;
@@ -22,22 +22,44 @@ pub struct Print(i64, u64);
 
 impl Print {
     /// Of a captured message.
-    pub fn of(captured: &Captured) -> Self {
+    pub fn of(captured: &CapturedRef<'_>) -> Self {
         Self(captured.captured_at_us, HASHER.hash_one(captured))
+    }
+}
+
+/// Takes what has a hash in it, made with a seed of this process, as it is.
+#[derive(Default)]
+pub struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|octet| self.write_u64(u64::from(*octet)));
+    }
+
+    fn write_i64(&mut self, number: i64) {
+        self.write_u64(number.cast_unsigned());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(32) ^ number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
 /// What has been seen.
 #[derive(Default)]
 pub struct Seen {
-    prints: HashSet<Print>,
+    prints: HashSet<Print, BuildHasherDefault<Hashed>>,
     look_at: usize,
 }
 
 impl Seen {
     /// Whether a message was not seen before; from now on it is.
     pub fn is_new(&mut self, message: &Message) -> bool {
-        self.is_new_print(Print::of(&message.captured))
+        self.is_new_print(Print::of(&message.captured.lent()))
     }
 
     /// The same for what a message is recognised by.

@@ -5,7 +5,7 @@ mod condition;
 use super::Window;
 use crate::call::Call;
 use crate::call::event::EventPaths;
-use crate::call::message::{Captured, Kind, Message, PROTOCOL_SIP, Transport};
+use crate::call::message::{CapturedRef, Kind, Message, PROTOCOL_SIP, Transport};
 use crate::call::summary::Summary;
 use crate::store::Key;
 
@@ -145,12 +145,12 @@ impl Filter {
     /// Whether the message meets every condition, and none of those that it must not.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
-        self.may_accept(&message.captured) && self.accepts_facts(message)
+        self.may_accept(&message.captured.lent()) && self.accepts_facts(message)
     }
 
     /// Whether a message meets what can be told before its facts are read.
     #[must_use]
-    pub fn may_accept(&self, captured: &Captured) -> bool {
+    pub fn may_accept(&self, captured: &CapturedRef<'_>) -> bool {
         !self.any_captured_is(captured, false)
             && self.not.as_ref().is_none_or(|not| !not.any_captured_is(captured, true))
     }
@@ -214,10 +214,10 @@ impl Filter {
 
     /// Whether one of the conditions that are set comes out as this.
     fn any_is(&self, message: &Message, verdict: bool) -> bool {
-        self.any_captured_is(&message.captured, verdict) || self.any_fact_is(message, verdict)
+        self.any_captured_is(&message.captured.lent(), verdict) || self.any_fact_is(message, verdict)
     }
 
-    fn any_captured_is(&self, captured: &Captured, verdict: bool) -> bool {
+    fn any_captured_is(&self, captured: &CapturedRef<'_>, verdict: bool) -> bool {
         let is = |verdict_of: Option<bool>| verdict_of == Some(verdict);
         is(self.since_us.map(|t| captured.captured_at_us >= t))
             || is(self.until_us.map(|t| captured.captured_at_us <= t))

@@ -4,7 +4,7 @@
 use super::filter::Filter;
 use super::{Listing, Page, Search, SearchError, Session, Window};
 use crate::call::Call;
-use crate::call::message::{Captured, Kind, Message};
+use crate::call::message::{CapturedRef, Kind, Message};
 
 /// What a customer may see.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,12 +47,12 @@ impl Scope {
     /// Whether a message is within the scope; an event never is.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
-        self.holds(message.kind, &message.captured, message.sip.call_id.as_deref())
+        self.holds(message.kind, &message.captured.lent(), message.sip.call_id.as_deref())
     }
 
     /// The same, of a message of which only that is known.
     #[must_use]
-    pub fn holds(&self, kind: Kind, captured: &Captured, call_id: Option<&str>) -> bool {
+    pub fn holds(&self, kind: Kind, captured: &CapturedRef<'_>, call_id: Option<&str>) -> bool {
         let of_subject = match &self.subject {
             Subject::Call(own) => call_id == Some(own),
             Subject::Session(id) => captured.correlation_id.as_deref() == Some(id),

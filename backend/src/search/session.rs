@@ -1,17 +1,18 @@
 //! What a session comes to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::thread::available_parallelism;
 
 use tokio::task::spawn_blocking;
 
-use super::duplicates::{Print, Seen};
+use super::duplicates::{Hashed, Print, Seen};
 use super::filter::Filter;
 use super::steps::{Steps, Wanted};
 use super::{Search, SearchError, Window, nowhere_else};
 use crate::call::brief::{Brief, Word};
 use crate::call::course::Course;
-use crate::call::message::{Captured, Kind, MessageId};
+use crate::call::message::{CapturedRef, Kind, MessageId};
 use crate::call::outcome::Outcome;
 use crate::store::StoreError;
 
@@ -68,30 +69,41 @@ impl Search {
             responses: BTreeMap::new(),
             partial: false,
         };
-        let mut calls: HashMap<Word, Vec<Brief>> = HashMap::new();
+        let mut calls: HashMap<Word, Vec<Brief>, BuildHasherDefault<Hashed>> = HashMap::default();
         let (mut kept, mut seen) = (0, Seen::default());
-        let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read);
-        loop {
-            let step = steps.next().await?;
+        let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read).whole();
+        let mut next = Some(steps.next().await?);
+        while let Some(step) = next.take() {
             session.partial |= step.partial;
-            let mut parts: Vec<_> = step.slices.into_iter().flat_map(|slice| slice.messages).collect();
-            self.leave_out(&mut parts, |part| seen.is_new_print(part.print));
-            for Part { brief, call_id, .. } in parts {
-                let is_event = brief.kind == Kind::Other;
-                *(if is_event { &mut session.events } else { &mut session.messages }) += 1;
-                session.first_seen_us = session.first_seen_us.min(brief.at_us);
-                session.last_seen_us = session.last_seen_us.max(brief.at_us);
-                if let Some(call_id) = call_id {
-                    calls.entry(call_id).or_default().push(brief);
-                    kept += 1;
+            let take = async {
+                for mut slice in step.slices {
+                    self.leave_out(&mut slice.messages, |part| seen.is_new_print(part.print));
+                    for Part { brief, .. } in &slice.messages {
+                        let is_event = brief.kind == Kind::Other;
+                        *(if is_event { &mut session.events } else { &mut session.messages }) += 1;
+                        session.first_seen_us = session.first_seen_us.min(brief.at_us);
+                        session.last_seen_us = session.last_seen_us.max(brief.at_us);
+                    }
+                    for of_call in slice.messages.chunk_by(|a, b| a.call_id == b.call_id) {
+                        if let Some(call_id) = of_call.first().and_then(|part| part.call_id) {
+                            calls.entry(call_id).or_default().extend(of_call.iter().map(|part| part.brief));
+                            kept += of_call.len();
+                        }
+                    }
                 }
-            }
-            let Some((last_us, _)) = step.next else { break };
+            };
+            let Some((last_us, _)) = step.next else {
+                take.await;
+                break;
+            };
+            // The next slices are read while these are taken.
+            let (read, ()) = tokio::join!(steps.next(), take);
             if kept > MOST_KEPT {
                 session.partial = true;
                 break;
             }
             seen.reached(last_us);
+            next = Some(read?);
         }
         session.calls = calls.len() as u64;
         for (outcome, final_status) in courses(calls.into_values().collect()).await? {
@@ -116,9 +128,9 @@ struct Part {
 }
 
 impl Part {
-    fn read(wanted: &Wanted, id: MessageId, captured: Captured) -> Option<Self> {
-        let (brief, call_id) = wanted.brief(id, &captured)?;
-        Some(Self { brief, call_id, print: Print::of(&captured) })
+    fn read(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+        let (brief, call_id) = wanted.brief(id, captured)?;
+        Some(Self { brief, call_id: call_id.as_deref().map(Word::of), print: Print::of(captured) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A walk over the store, step by step: slices are fetched, read and filtered. The one place where messages come from:
 //! what the scope does not allow ends here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
@@ -10,8 +11,8 @@ use super::readers;
 use super::scope::Scope;
 use super::union::Union;
 use super::{Search, SearchError};
-use crate::call::brief::{Brief, Word};
-use crate::call::message::{Captured, Message, MessageId};
+use crate::call::brief::Brief;
+use crate::call::message::{CapturedRef, Message, MessageId};
 use crate::store::{Key, StoreError, StoredSlice, Walk, Walked};
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
@@ -56,8 +57,8 @@ pub struct ReadSlice<M = Message> {
 }
 
 /// A walk, with what its messages must meet and what is read of them.
-pub struct Steps<'a, M = Message> {
-    search: &'a Search,
+pub struct Steps<M = Message> {
+    search: Search,
     /// Where it goes on.
     pub walk: Walk,
     /// Where slices of more than one key are wanted.
@@ -68,12 +69,16 @@ pub struct Steps<'a, M = Message> {
     since_us: i64,
     /// Whether the last step found next to nothing: who looks for what is rare will look on.
     is_rare: bool,
+    /// Whether it is known that all of the walk is wanted.
+    is_whole: bool,
+    /// Whether steps take more and more only as long as what they look for is rare.
+    is_even: bool,
     /// What `walk` brings, fetched before it is asked for.
     ahead: Option<AbortOnDropHandle<Result<Walked, StoreError>>>,
 }
 
 /// Reads a captured message, if it is one of those that are wanted.
-pub type Read<M> = fn(&Wanted, MessageId, Captured) -> Option<M>;
+pub type Read<M> = fn(&Wanted, MessageId, &CapturedRef<'_>) -> Option<M>;
 
 /// What messages must meet.
 pub struct Wanted {
@@ -83,20 +88,37 @@ pub struct Wanted {
     scope: Option<Scope>,
 }
 
-impl<'a> Steps<'a> {
+impl Steps {
     /// A walk for the messages of a filter.
-    pub fn new(search: &'a Search, walk: Walk, filter: Filter) -> Self {
+    pub fn new(search: &Search, walk: Walk, filter: Filter) -> Self {
         Self::reading(search, walk, filter, Wanted::message)
     }
 }
 
-impl<'a, M: Send + 'static> Steps<'a, M> {
+impl<M: Send + 'static> Steps<M> {
     /// The same, where something else is to be read of a message.
-    pub fn reading(search: &'a Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
+    pub fn reading(search: &Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
         let wanted = Wanted { needles: filter.needles(), filter, scope: search.scope.clone() };
         let walk = Walk { limit: FIRST, ..walk };
-        let wanted = Arc::new(wanted);
-        Self { search, walk, union: None, wanted, read, since_us: i64::MIN, is_rare: false, ahead: None }
+        let search = search.clone();
+        Self {
+            search,
+            walk,
+            union: None,
+            wanted: Arc::new(wanted),
+            read,
+            since_us: i64::MIN,
+            is_rare: false,
+            is_whole: false,
+            is_even: false,
+            ahead: None,
+        }
+    }
+
+    /// All of the walk is wanted, so the next slices are always fetched while these are read.
+    pub fn whole(mut self) -> Self {
+        self.is_whole = true;
+        self
     }
 
     /// The same, and slices of these keys besides that of the walk.
@@ -119,6 +141,12 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
         self
     }
 
+    /// The same, and each step takes as many as the first, unless what it looks for is rare.
+    pub fn evenly(mut self) -> Self {
+        self.is_even = true;
+        self.whole()
+    }
+
     /// Takes the next slices and moves on.
     pub async fn next(&mut self) -> Result<Step<M>, SearchError> {
         let (stored, partial, next) = match (&mut self.union, self.ahead.take()) {
@@ -135,9 +163,11 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
         };
         let count = stored.len();
         self.walk.after = next.or(self.walk.after);
-        self.walk.limit = limit_after(self.walk.limit, &stored, self.is_rare);
+        let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
+        self.walk.limit = limit_after(wished, &stored, self.is_rare);
         let is_long = count >= LONG;
-        if next.is_some() && is_long && self.is_rare && self.union.is_none() {
+        let goes_on = self.is_whole || (is_long && self.is_rare);
+        if next.is_some() && goes_on && self.union.is_none() {
             let (store, walk) = (Arc::clone(&self.search.store), self.walk);
             self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.walk(&walk).await })));
         }
@@ -163,45 +193,51 @@ impl<'a, M: Send + 'static> Steps<'a, M> {
     }
 }
 
-/// How many slices the step after this one takes.
-fn limit_after(limit: u32, stored: &[StoredSlice], is_rare: bool) -> u32 {
+/// How many slices the step after this one takes, at most so many as are wished.
+fn limit_after(wished: u32, stored: &[StoredSlice], is_rare: bool) -> u32 {
     let (most, most_bytes) = if is_rare { (MOST_OF_RARE, MOST_BYTES_OF_RARE) } else { (MOST, MOST_BYTES) };
     let bytes: usize = stored.iter().map(|slice| slice.blob.len()).sum();
     let fitting = stored.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
-    (limit * 2).min(u32::try_from(fitting).unwrap_or(most)).clamp(1, most)
+    wished.min(u32::try_from(fitting).unwrap_or(most)).clamp(1, most)
 }
 
 impl Wanted {
-    fn message(&self, id: MessageId, captured: Captured) -> Option<Message> {
-        let message = self.filter.may_accept(&captured).then(|| Message::read(id, captured))?;
+    pub fn message(&self, id: MessageId, captured: &CapturedRef<'_>) -> Option<Message> {
+        let accepted = self.filter.may_accept(captured);
+        let message = accepted.then(|| Message::read(id, captured.to_captured()))?;
         let in_scope = || self.scope.as_ref().is_none_or(|scope| scope.accepts(&message));
         (self.filter.accepts_facts(&message) && in_scope()).then_some(message)
     }
 
     /// The message in brief, with its Call-ID, for a filter without conditions on facts.
-    pub fn brief(&self, id: MessageId, captured: &Captured) -> Option<(Brief, Option<Word>)> {
+    pub fn brief<'a>(
+        &self,
+        id: MessageId,
+        captured: &'a CapturedRef<'_>,
+    ) -> Option<(Brief, Option<Cow<'a, str>>)> {
         if !self.filter.may_accept(captured) {
             return None;
         }
         let (brief, call_id) = Brief::read(id, captured);
         let call_id = call_id.map(String::from_utf8_lossy);
         let in_scope = |scope: &Scope| scope.holds(brief.kind, captured, call_id.as_deref());
-        self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id.as_deref().map(Word::of)))
+        self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id))
     }
 
     fn read<M>(&self, stored: &[StoredSlice], since_us: i64, read: Read<M>, step: &mut Step<M>) {
         for slice in stored {
-            let captured =
-                match slice.captured(|octets| self.needles.iter().all(|needle| needle.are_in(octets))) {
-                    Ok(captured) => captured,
-                    Err(error) => {
-                        tracing::error!(slice.id, %error, "a damaged slice is left out");
-                        step.partial = true;
-                        continue;
-                    }
-                };
-            let wanted = captured.into_iter().filter(|(_, captured)| captured.captured_at_us >= since_us);
-            let messages: Vec<_> = wanted.filter_map(|(id, captured)| read(self, id, captured)).collect();
+            let mut messages = Vec::new();
+            let wanted = |octets: &[u8]| self.needles.iter().all(|needle| needle.are_in(octets));
+            let visited = slice.visit(wanted, |id, captured| {
+                if captured.captured_at_us >= since_us {
+                    messages.extend(read(self, id, &captured));
+                }
+            });
+            if let Err(error) = visited {
+                tracing::error!(slice.id, %error, "a damaged slice is left out");
+                step.partial = true;
+                continue;
+            }
             if !messages.is_empty() {
                 step.slices.push(ReadSlice { messages });
             }

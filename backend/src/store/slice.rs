@@ -11,7 +11,7 @@ mod before;
 mod cutter;
 mod item;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dictionary::{self, Dictionary, DictionaryId, FrameError};
 use super::{Class, Key};
-use crate::call::message::{Captured, Message, MessageId, Transport};
+use crate::call::message::{CapturedRef, Message, MessageId, Transport};
 
 pub use cutter::{Cut, Cutter};
 pub(super) use item::Facts;
@@ -93,14 +93,15 @@ pub enum SliceError {
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct Header<'a> {
     first_us: i64,
-    tenant: Option<Arc<str>>,
-    correlation_id: Option<Box<str>>,
+    tenant: Option<&'a str>,
+    correlation_id: Option<&'a str>,
     /// Of events whose agent says which call they are about.
-    call_id: Option<Box<str>>,
+    call_id: Option<&'a str>,
     hosts: Vec<SocketAddr>,
-    agents: Vec<(u32, Option<Box<str>>)>,
+    #[serde(borrow)]
+    agents: Vec<(u32, Option<&'a str>)>,
     entries: Vec<Entry>,
     /// Index and full length of each message that was cut.
     cut: Vec<(u32, u32)>,
@@ -151,36 +152,56 @@ impl StoredSlice {
     /// # Errors
     /// When the slice is damaged.
     pub fn messages(&self) -> Result<Vec<Message>, SliceError> {
-        let captured = self.captured(|_| true)?;
-        Ok(captured.into_iter().map(|(id, captured)| Message::read(id, captured)).collect())
+        let mut messages = Vec::new();
+        self.visit(|_| true, |id, captured| messages.push(Message::read(id, captured.to_captured())))?;
+        Ok(messages)
     }
 
-    /// What was captured with a payload that is wanted, in order of capture, its facts not yet read. What is said of some
+    /// Shows what was captured with a payload that is wanted, in order of capture, where it lies. What is said of some
     /// octets must be said of those that they are part of too: the whole content is asked about first, and nothing
     /// more is done where it is not wanted.
     ///
     /// # Errors
-    /// When the slice is damaged.
-    pub fn captured(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(MessageId, Captured)>, SliceError> {
-        let (header, mut payloads) = match self.blob.split_first() {
+    /// When the slice is damaged; what was before the damage may have been shown.
+    pub fn visit(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+        see: impl FnMut(MessageId, CapturedRef<'_>),
+    ) -> Result<(), SliceError> {
+        match self.blob.split_first() {
             Some((&FORMAT, frame)) => {
-                let take = |content: &[u8]| wanted(content).then(|| Bytes::copy_from_slice(content));
-                match dictionary::inflate(frame, self.dictionary.as_deref(), MAX_CONTENT_BYTES, take)? {
-                    Some(content) => read_content(content)?,
-                    None => return Ok(Vec::new()),
-                }
+                let take = |content: &[u8]| {
+                    if !wanted(content) {
+                        return Ok(());
+                    }
+                    let (header, payloads) = read_content(content)?;
+                    self.visit_payloads(&header, payloads, &wanted, see)
+                };
+                dictionary::inflate(frame, self.dictionary.as_deref(), MAX_CONTENT_BYTES, take)?
             }
-            Some((&format, rest)) if before::is_known(format) => before::read(format, rest)?,
-            found => return Err(SliceError::Format(found.map(|(format, _)| *format))),
-        };
+            Some((&format, rest)) if before::is_known(format) => {
+                before::read(format, rest, |header, payloads| {
+                    self.visit_payloads(&header, payloads, &wanted, see)
+                })?
+            }
+            found => Err(SliceError::Format(found.map(|(format, _)| *format))),
+        }
+    }
+
+    fn visit_payloads(
+        &self,
+        header: &Header<'_>,
+        mut payloads: &[u8],
+        wanted: impl Fn(&[u8]) -> bool,
+        mut see: impl FnMut(MessageId, CapturedRef<'_>),
+    ) -> Result<(), SliceError> {
         if header.entries.len() > MAX_MESSAGES {
             return Err(SliceError::Header(format!(
                 "expected {MAX_MESSAGES} messages at most, found {}",
                 header.entries.len()
             )));
         }
-        let cut: HashMap<u32, u32> = header.cut.iter().copied().collect();
-        let mut found = Vec::new();
+        let tenant: Option<Arc<str>> = header.tenant.map(Arc::from);
         for (index, entry) in (0..).zip(&header.entries) {
             let size = entry.size as usize;
             let (Some(src), Some(dst), Some(agent), Some(transport)) = (
@@ -191,41 +212,42 @@ impl StoredSlice {
             ) else {
                 return Err(SliceError::Header(format!("message {index} names what is not there")));
             };
-            if payloads.len() < size {
+            let Some((raw, rest)) = payloads.split_at_checked(size) else {
                 return Err(SliceError::Header(format!("message {index} has no payload")));
-            }
-            let raw = payloads.split_to(size);
-            if !wanted(&raw) {
+            };
+            payloads = rest;
+            if !wanted(raw) {
                 continue;
             }
-            let captured = Captured {
+            let full_length = header.cut.iter().find(|(cut, _)| *cut == index).map(|(_, length)| *length);
+            let captured = CapturedRef {
                 captured_at_us: header.first_us.saturating_add_unsigned(entry.after_us),
                 src: *src,
                 dst: *dst,
                 transport,
                 agent_id: agent.0,
-                agent_name: agent.1.clone(),
+                agent_name: agent.1.map(Cow::Borrowed),
                 protocol_type: entry.protocol_type,
-                tenant: header.tenant.clone(),
-                correlation_id: header.correlation_id.clone(),
-                call_id: header.call_id.clone(),
-                full_length: cut.get(&index).copied(),
-                raw,
+                tenant: tenant.clone(),
+                correlation_id: header.correlation_id.map(Cow::Borrowed),
+                call_id: header.call_id.map(Cow::Borrowed),
+                full_length,
+                raw: Cow::Borrowed(raw),
             };
-            found.push((MessageId { slice: self.id, index }, captured));
+            see(MessageId { slice: self.id, index }, captured);
         }
-        Ok(found)
+        Ok(())
     }
 }
 
 /// Header and payloads out of a frame's content.
-fn read_content(mut content: Bytes) -> Result<(Header, Bytes), SliceError> {
+fn read_content(content: &[u8]) -> Result<(Header<'_>, &[u8]), SliceError> {
     let too_short = || SliceError::Header("cut short".into());
     let (length, rest) = content.split_first_chunk::<4>().ok_or_else(too_short)?;
     let length = u32::from_le_bytes(*length) as usize;
-    let header = rest.get(..length).ok_or_else(too_short)?;
+    let (header, payloads) = rest.split_at_checked(length).ok_or_else(too_short)?;
     let header = postcard::from_bytes(header).map_err(|e| SliceError::Header(e.to_string()))?;
-    Ok((header, content.split_off(4 + length)))
+    Ok((header, payloads))
 }
 
 #[cfg(test)]
@@ -286,9 +308,9 @@ mod tests {
             let content = [&(header.len() as u32).to_le_bytes()[..], &header].concat();
             let frame = dictionary::deflate(&content, None, <[u8]>::to_vec).expect("a frame");
             let blob = [&[FORMAT][..], &frame].concat();
-            StoredSlice { id: 1, last_us: 0, dictionary: None, blob: blob.into() }
-                .captured(|_| true)
-                .map(|found| found.len())
+            let stored = StoredSlice { id: 1, last_us: 0, dictionary: None, blob: blob.into() };
+            let mut seen = 0;
+            stored.visit(|_| true, |_, _| seen += 1).map(|()| seen)
         };
         assert_eq!(read(MAX_MESSAGES).expect("as many as there may be"), MAX_MESSAGES);
         assert!(matches!(read(MAX_MESSAGES + 1), Err(SliceError::Header(_))));

@@ -49,6 +49,39 @@ async fn lists_go_on_where_they_stopped() {
 }
 
 #[tokio::test]
+async fn a_page_of_messages_that_is_sent_in_parts_is_that_of_several_pages() {
+    for stage in Stage::each().await {
+        stage.calls("large", 500).await;
+        let ask = async |limit: usize| {
+            let (mut pages, mut items, mut cursor) = (Vec::new(), Vec::new(), String::new());
+            loop {
+                let path = format!("/api/v1/messages?correlation_id=large&limit={limit}{cursor}");
+                let page = stage.get(&path).await;
+                assert_eq!((page.status, page.header("content-type")), (200, "application/json"));
+                let page = page.json();
+                assert_eq!((&page["partial"], &page["reached_at"]), (&json!(false), &json!(null)));
+                let of_page = page["items"].as_array().unwrap();
+                pages.push(of_page.len());
+                items.extend(of_page.iter().cloned());
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => return (pages, items),
+                }
+            }
+        };
+        let (pages, expected) = ask(1000).await;
+        assert_eq!(pages, [1000, 1000, 1000]);
+        for (limit, pages) in [(10_000, vec![3000]), (3000, vec![3000]), (1700, vec![1700, 1300])] {
+            let (lengths, items) = ask(limit).await;
+            assert_eq!(lengths, pages);
+            assert!(items == expected, "{limit}");
+        }
+        let none = stage.get("/api/v1/messages?correlation_id=none&limit=10000").await.json();
+        assert_eq!(none, stage.get("/api/v1/messages?correlation_id=none&limit=1000").await.json());
+    }
+}
+
+#[tokio::test]
 async fn filters_are_read_and_applied() {
     let stage = Stage::new().await;
     for (query, count) in [

@@ -132,6 +132,14 @@ impl Stage {
         write(&self.store, vec![Message::read(MessageId::default(), captured)]).await;
     }
 
+    /// Stores so many calls of a session, each a second after the one before.
+    pub async fn calls(&self, session: &str, count: u32) {
+        let call = |n: u32| {
+            answered(&format!("{session}-{n}"), session, START_US + 86_400_000_000 + i64::from(n) * 1_000_000)
+        };
+        write(&self.store, (0..count).flat_map(call).collect()).await;
+    }
+
     /// A request to the operators' listener.
     pub fn operator(&self, method: &str, path: &str) -> Ask<'_> {
         Ask::new(&self.operator, method, path)

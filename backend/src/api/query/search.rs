@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 
-use super::{one_of, page, text, window};
+use super::{limit_of_messages, one_of, page, text, window};
 use crate::api::error::ApiError;
 use crate::call::message::{Kind, Transport};
 use crate::search::filter::{
@@ -122,6 +122,27 @@ pub struct SearchPageQuery {
     time_limit_ms: Option<String>,
 }
 
+/// Which page of messages, which part by time, and how long it may take.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MessagePageQuery {
+    /// Captured then or later: RFC 3339, or relative to now such as `-15m`.
+    #[param(example = "-15m")]
+    since: Option<String>,
+    /// Captured then or earlier: as `since`.
+    #[param(example = "now")]
+    until: Option<String>,
+    /// At most so many messages, 1 to 10000.
+    #[param(value_type = Option<u32>, default = 100, minimum = 1, maximum = 10_000)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The answer comes after so many milliseconds, with what was found by then and `reached_at`; 100 to 10000.
+    #[param(value_type = Option<u32>, default = 10_000, minimum = 100, maximum = 10_000)]
+    time_limit_ms: Option<String>,
+}
+
 impl Conditions {
     fn read(self) -> Result<Filter, ApiError> {
         Ok(Filter {
@@ -225,6 +246,28 @@ impl Rest for SearchPageQuery {
 
     fn window(&mut self) -> Result<Window, ApiError> {
         window(self.since.take(), self.until.take())
+    }
+}
+
+impl Rest for MessagePageQuery {
+    const NAMES: &'static [&'static str] = SearchPageQuery::NAMES;
+
+    fn window(&mut self) -> Result<Window, ApiError> {
+        window(self.since.take(), self.until.take())
+    }
+}
+
+impl MessagePageQuery {
+    /// The page that is asked for.
+    ///
+    /// # Errors
+    /// When the limit is out of its range.
+    pub fn read(self) -> Result<Page, ApiError> {
+        Ok(Page {
+            cursor: text("cursor", self.cursor)?,
+            limit: limit_of_messages(self.limit)?,
+            time_limit: time_limit(self.time_limit_ms)?,
+        })
     }
 }
 

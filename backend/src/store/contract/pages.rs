@@ -89,6 +89,7 @@ fn filters(random: &mut Random) -> Vec<Filter> {
         Filter { correlation_id: Some("s".into()), method: Some("BYE".into()), ..Filter::default() },
         Filter { call_id: Some("call-01@host".into()), ..Filter::default() },
         Filter { contains: Some(Octets::of("call-0")), ..Filter::default() },
+        Filter { correlation_id: Some("s".into()), ..Filter::default() },
     ];
     for mut filter in filters.clone().into_iter().step_by(2) {
         let time = |random: &mut Random| {
@@ -148,7 +149,7 @@ pub(super) async fn pages_of_any_size_are_what_a_sort_of_everything_gives(store:
         })
         .collect();
     // Some pages run out of time at once, and go on all the same.
-    let pages = [(1, 10_000), (7, 10_000), (1000, 10_000), (5, 0)];
+    let pages = [(1, 10_000), (7, 10_000), (1000, 10_000), (10_000, 10_000), (5, 0)];
     for filter in filters(&mut random) {
         let accepted = all.iter().filter(|m| filter.accepts(m)).cloned().collect();
         let messages = each_once(accepted, true);

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Entry, Header, MAX_CONTENT_BYTES, SliceError};
@@ -19,13 +18,14 @@ const FORMAT_2: u8 = 2;
 const ADDED_SINCE_1: [u8; 2] = [0, 0];
 
 #[derive(Deserialize)]
-struct Header2 {
+struct Header2<'a> {
     first_us: i64,
-    correlation_id: Option<Box<str>>,
+    correlation_id: Option<&'a str>,
     hosts: Vec<SocketAddr>,
-    agents: Vec<(u32, Option<Box<str>>)>,
+    #[serde(borrow)]
+    agents: Vec<(u32, Option<&'a str>)>,
     entries: Vec<Entry>,
-    call_id: Option<Box<str>>,
+    call_id: Option<&'a str>,
     cut: Vec<(u32, u32)>,
 }
 
@@ -34,8 +34,8 @@ pub fn is_known(format: u8) -> bool {
     matches!(format, FORMAT_1 | FORMAT_2)
 }
 
-/// Header and payloads of what follows the format's octet.
-pub fn read(format: u8, rest: &[u8]) -> Result<(Header, Bytes), SliceError> {
+/// Gives header and payloads of what follows the format's octet to `take`.
+pub fn read<T>(format: u8, rest: &[u8], take: impl FnOnce(Header<'_>, &[u8]) -> T) -> Result<T, SliceError> {
     let too_short = || SliceError::Header("cut short".into());
     let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(too_short)?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -46,9 +46,8 @@ pub fn read(format: u8, rest: &[u8]) -> Result<(Header, Bytes), SliceError> {
     }
     let Header2 { first_us, correlation_id, hosts, agents, entries, call_id, cut } =
         postcard::from_bytes(&header).map_err(|e| SliceError::Header(e.to_string()))?;
-    let payloads = dictionary::inflate(frame, None, MAX_CONTENT_BYTES, Bytes::copy_from_slice)?;
     let header = Header { first_us, tenant: None, correlation_id, call_id, hosts, agents, entries, cut };
-    Ok((header, payloads))
+    Ok(dictionary::inflate(frame, None, MAX_CONTENT_BYTES, |payloads| take(header, payloads))?)
 }
 
 #[cfg(test)]

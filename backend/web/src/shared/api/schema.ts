@@ -1803,7 +1803,7 @@ export interface operations {
                 json?: string;
                 /** @description `request`, `reply`, `malformed` or `other`, which is an event. */
                 kind?: string;
-                /** @description At most so many items, 1 to 1000. */
+                /** @description At most so many messages, 1 to 10000. */
                 limit?: number;
                 /**
                  * @description Request method; for a reply that of its CSeq.

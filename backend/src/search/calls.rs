@@ -1,35 +1,35 @@
-//! Lists, newest first, page by page.
+//! Calls, newest first, page by page.
 //!
 //! A walk brings slices by their last messages, so nothing that is to come is newer than the last message of the next slice: what
 //! is newer stands, and a page is done as soon as that is enough (ADR 0031).
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
 
 use super::cursor::{Cursor, List};
-use super::duplicates::Seen;
 use super::filter::Filter;
-use super::steps::{ReadSlice, Steps};
+use super::steps::{ReadSlice, Steps, Wanted};
 use super::{Listing, Page, Search, SearchError};
 use crate::call::Call;
-use crate::call::message::{Message, MessageId};
+use crate::call::message::{CapturedRef, Kind, MessageId};
 use crate::store::Walk;
 
-/// What the messages of a page come to at most, octets of payload; one is listed however long it is.
-const MESSAGE_BYTES: usize = 2 << 20;
-
-/// What the messages of a page's calls come to at most.
+/// What the messages of a page's calls come to at most, octets of payload; one call is listed however long it is.
 const CALL_BYTES: usize = 8 << 20;
 
 /// So many calls are looked up at once.
 const AT_ONCE: usize = 8;
 
+/// To look up a call costs as much as to read so many slices of a walk.
+const SLICES_OF_A_CALL: usize = 64;
+
 /// A page in the making.
-struct Making<T> {
-    list: List,
+struct Making {
     /// So many items are wanted.
     most: usize,
     /// So many of those that were found fit on the page.
@@ -37,23 +37,15 @@ struct Making<T> {
     before: Option<Cursor>,
     deadline: Instant,
     /// The newest, in the order of the list, one more than the page takes. Boxed, since they are sorted.
-    found: Vec<(Cursor, Box<T>)>,
+    found: Vec<(Cursor, Box<Call>)>,
     partial: bool,
 }
 
-impl<T> Making<T> {
-    fn new(list: List, page: &Page) -> Result<Self, SearchError> {
-        let before = page.cursor.as_deref().map(|text| Cursor::decode(list, text)).transpose()?;
+impl Making {
+    fn new(page: &Page) -> Result<Self, SearchError> {
+        let before = page.cursor.as_deref().map(|text| Cursor::decode(List::Calls, text)).transpose()?;
         let deadline = Instant::now() + page.time_limit;
-        Ok(Self {
-            list,
-            most: page.limit,
-            limit: page.limit,
-            before,
-            deadline,
-            found: Vec::new(),
-            partial: false,
-        })
+        Ok(Self { most: page.limit, limit: page.limit, before, deadline, found: Vec::new(), partial: false })
     }
 
     /// The walk, as far as it is not before the page.
@@ -67,38 +59,44 @@ impl<T> Making<T> {
         self.before.is_none_or(|before| order < before.order())
     }
 
+    /// How many calls would have to be looked up though they are most likely listed elsewhere, to tell the page from what was
+    /// found and met so far; `None` where that is not enough for a page. A call of which no message was met that opens a dialog has
+    /// most likely begun before.
+    fn in_doubt(&self, met: &Met) -> Option<usize> {
+        let is_likely = |order: &(i64, MessageId), call: &MetCall| call.opens && self.is_to_come(*order);
+        let likely = met.waiting.iter().filter(|(order, call)| is_likely(order, call));
+        let mut places: Vec<_> = likely.map(|(order, _)| *order).collect();
+        places.extend(self.found.iter().map(|(place, _)| place.order()));
+        if places.len() <= self.most {
+            return None;
+        }
+        let (_, last, _) = places.select_nth_unstable_by_key(self.most, |place| Reverse(*place));
+        Some(met.waiting.range(*last..).filter(|(order, call)| !is_likely(order, call)).count())
+    }
+
     fn sort(&mut self) {
         self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
     }
 
     /// Leaves out what does not fit on the page, but for the first of it. What comes in between later leaves no more room than there is.
-    fn cut(&mut self, most_bytes: usize, weigh: impl Fn(&T) -> usize) {
+    fn cut(&mut self) {
         let mut bytes = 0;
-        let fits = |(_, item): &&(Cursor, Box<T>)| {
-            bytes += weigh(item);
-            bytes <= most_bytes
+        let fits = |(_, call): &&(Cursor, Box<Call>)| {
+            bytes += call.messages.iter().map(|m| m.captured.raw.len()).sum::<usize>();
+            bytes <= CALL_BYTES
         };
         let fitting = self.found.iter().take(self.most).take_while(fits).count().max(1);
         self.limit = if fitting < self.found.len() { fitting } else { self.most };
         self.found.truncate(self.limit + 1);
     }
 
-    /// Where the page is full: what is older than this, µs since the epoch, does not come onto it any more, if nothing that
-    /// is to come is newer than `newest_unseen_us`.
-    fn oldest_us(&self, newest_unseen_us: i64) -> Option<i64> {
-        let is_full = self.found.len() > self.limit && self.is_further(newest_unseen_us);
-        let last = is_full.then(|| self.found.get(self.limit - 1)).flatten();
-        last.map(|(place, _)| place.captured_at_us)
-    }
-
-    /// Whether nothing of the cursor's time is to come: that could be a duplicate of what was found, listed on the page
-    /// before.
+    /// Whether the walk has come further than the page before.
     fn is_further(&self, newest_unseen_us: i64) -> bool {
         self.before.is_none_or(|before| newest_unseen_us < before.captured_at_us)
     }
 
     /// The page, if it stands while nothing that is to come is newer than this; or if the time is over.
-    fn done(&mut self, newest_unseen_us: i64) -> Option<Listing<T>> {
+    fn done(&mut self, newest_unseen_us: i64) -> Option<Listing<Call>> {
         let stands = |place: &Cursor| place.captured_at_us > newest_unseen_us;
         let is_full = self.found.len() > self.limit;
         if is_full && self.found.get(self.limit - 1).is_some_and(|(place, _)| stands(place)) {
@@ -112,64 +110,26 @@ impl<T> Making<T> {
         let next = Cursor::just_after(newest_unseen_us);
         Some(Listing {
             items: self.take(),
-            next_cursor: Some(next.encode(self.list)),
+            next_cursor: Some(next.encode(List::Calls)),
             partial: true,
             reached_us: Some(newest_unseen_us),
         })
     }
 
     /// The page, now that nothing is to come, or nothing that belongs on it.
-    fn end(&mut self) -> Listing<T> {
+    fn end(&mut self) -> Listing<Call> {
         let more = self.found.len() > self.limit;
         self.found.truncate(self.limit);
-        let next = self.found.last().filter(|_| more).map(|(place, _)| place.encode(self.list));
+        let next = self.found.last().filter(|_| more).map(|(place, _)| place.encode(List::Calls));
         Listing { items: self.take(), next_cursor: next, partial: self.partial, reached_us: None }
     }
 
-    fn take(&mut self) -> Vec<T> {
+    fn take(&mut self) -> Vec<Call> {
         std::mem::take(&mut self.found).into_iter().map(|(_, item)| *item).collect()
     }
 }
 
 impl Search {
-    /// The messages that meet the filter, newest first.
-    ///
-    /// # Errors
-    /// When the cursor is not of this list, or the store is away.
-    pub async fn messages(&self, filter: &Filter, page: &Page) -> Result<Listing<Message>, SearchError> {
-        let mut making = Making::new(List::Messages, page)?;
-        let walk = making.walk(self.walk_for(filter));
-        // Unless some are left out, each slice has one message of the page at least; where it is wanted whole, more.
-        let expected = if filter.wants_whole_slices() { page.limit / 2 + 1 } else { page.limit + 1 };
-        let steps = Steps::new(self, walk, filter.clone()).beginning_with(expected);
-        let mut steps = steps.with(self.not_keyed_for(filter).await?);
-        // What was listed with the cursor's time: a duplicate of it may be still to come.
-        let mut listed: Vec<Message> = Vec::new();
-        loop {
-            let step = steps.next().await?;
-            making.partial |= step.partial;
-            for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-                if making.is_to_come(message.order()) {
-                    making.found.push((Cursor::at(&message), Box::new(message)));
-                } else if making.before.is_some_and(|b| b.captured_at_us == message.captured_at_us()) {
-                    listed.push(message);
-                }
-            }
-            making.sort();
-            let mut seen = Seen::default();
-            seen.extend(&listed);
-            self.leave_out(&mut making.found, |(_, message)| seen.is_new(message));
-            making.cut(MESSAGE_BYTES, |message| message.captured.raw.len());
-            let Some((newest_unseen_us, _)) = step.next else { return Ok(making.end()) };
-            if let Some(page) = making.done(newest_unseen_us) {
-                return Ok(page);
-            }
-            if let Some(oldest_us) = making.oldest_us(newest_unseen_us) {
-                steps.since(oldest_us);
-            }
-        }
-    }
-
     /// The calls of which a message meets the filter and none meets what it must not, newest first by their first
     /// message that [`Filter::of_place`] accepts. `from_user` and `to_user` are those of the call: who called,
     /// who was called.
@@ -177,16 +137,27 @@ impl Search {
     /// # Errors
     /// When the cursor is not of this list, or the store is away.
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
-        let mut making = Making::new(List::Calls, page)?;
+        let mut making = Making::new(page)?;
         let walk = making.walk(self.walk_for(filter));
         let of_place = filter.of_place(&self.paths);
-        let mut steps = Steps::new(self, walk, of_place.clone());
+        // A walk over whole sessions comes to the first messages of its calls too.
+        let is_whole = of_place.correlation_id.is_some() && of_place.wants_whole_slices();
+        let is_brief = is_whole && of_place.call_id.is_none();
+        let read = if is_brief { Sighted::in_brief } else { Sighted::in_full };
+        let mut steps = Steps::reading(self, walk, of_place.clone(), read);
         let mut met = Met::default();
+        let (mut walked, patience) = (0, Instant::now() + page.time_limit / 2);
         loop {
             let step = steps.next().await?;
             making.partial |= step.partial;
-            step.slices.iter().for_each(|slice| met.meet(slice));
+            walked += step.slices.len();
+            step.slices.into_iter().for_each(|slice| met.meet(slice));
             let newest_unseen_us = step.next.map_or(i64::MIN, |(last_us, _)| last_us);
+            let walks_on = is_whole && step.next.is_some() && Instant::now() < patience;
+            if walks_on && making.in_doubt(&met).is_none_or(|calls| calls * SLICES_OF_A_CALL > walked) {
+                steps = steps.whole();
+                continue;
+            }
             while let Some(newest_us) = met.newest_us().filter(|us| *us > newest_unseen_us) {
                 if let Some(page) = making.done(newest_us) {
                     return Ok(page);
@@ -199,7 +170,7 @@ impl Search {
                     }
                 }
                 making.sort();
-                making.cut(CALL_BYTES, |call| call.messages.iter().map(|m| m.captured.raw.len()).sum());
+                making.cut();
             }
             if step.next.is_none() {
                 return Ok(making.end());
@@ -224,28 +195,61 @@ impl Search {
     }
 }
 
+/// What is read of a message that a walk meets.
+struct Sighted {
+    order: (i64, MessageId),
+    call_id: Option<String>,
+    /// Whether it is a request outside of any dialog (RFC 3261 §12.2): most likely the first of its call.
+    opens: bool,
+}
+
+impl Sighted {
+    fn in_full(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+        let message = wanted.message(id, captured)?;
+        let opens = message.kind == Kind::Request && message.sip.to_tag.is_none();
+        Some(Self { order: message.order(), call_id: message.sip.call_id, opens })
+    }
+
+    /// The same for a filter without conditions on facts.
+    fn in_brief(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+        let (brief, call_id) = wanted.brief(id, captured)?;
+        let opens = brief.kind == Kind::Request && !brief.has_to_tag;
+        Some(Self { order: (brief.at_us, id), call_id: call_id.map(Cow::into_owned), opens })
+    }
+}
+
 /// Calls that a walk met. One is looked up only when it may be the next of the list: most of those that are met in the middle are
 /// listed much earlier.
 #[derive(Default)]
 struct Met {
     /// Those not looked up yet, by the first of their messages that was met: they are listed there or before.
-    waiting: BTreeMap<(i64, MessageId), String>,
+    waiting: BTreeMap<(i64, MessageId), MetCall>,
     /// All of them; of those that wait, where.
-    all: HashMap<String, Option<(i64, MessageId)>>,
+    all: HashMap<Arc<str>, Option<(i64, MessageId)>>,
+}
+
+/// A call that waits.
+struct MetCall {
+    call_id: Arc<str>,
+    /// Whether the message that it waits by [opens](Sighted::opens) it.
+    opens: bool,
 }
 
 impl Met {
-    fn meet(&mut self, slice: &ReadSlice) {
-        let Some(first) = slice.messages.first() else { return };
-        let (Some(call_id), order) = (first.sip.call_id.as_deref(), first.order()) else { return };
-        match self.all.get_mut(call_id) {
+    fn meet(&mut self, slice: ReadSlice<Sighted>) {
+        let Some(Sighted { order, call_id: Some(call_id), opens }) = slice.messages.into_iter().next() else {
+            return;
+        };
+        match self.all.get_mut(call_id.as_str()) {
             None => {
-                self.all.insert(call_id.to_owned(), Some(order));
-                self.waiting.insert(order, call_id.to_owned());
+                let call_id: Arc<str> = call_id.into();
+                self.all.insert(Arc::clone(&call_id), Some(order));
+                self.waiting.insert(order, MetCall { call_id, opens });
             }
             Some(Some(known)) if order < *known => {
-                self.waiting.remove(known);
-                self.waiting.insert(order, call_id.to_owned());
+                if let Some(call) = self.waiting.remove(known) {
+                    self.waiting.insert(order, MetCall { opens, ..call });
+                }
                 *known = order;
             }
             Some(_) => {}
@@ -258,13 +262,13 @@ impl Met {
     }
 
     /// Some of those that may be listed after this time, to be looked up: the newest.
-    fn take_newest(&mut self, after_us: i64) -> Vec<String> {
+    fn take_newest(&mut self, after_us: i64) -> Vec<Arc<str>> {
         let mut taken = Vec::with_capacity(AT_ONCE);
         while taken.len() < AT_ONCE
             && let Some(newest) = self.waiting.last_entry().filter(|newest| newest.key().0 > after_us)
         {
-            let call_id = newest.remove();
-            self.all.insert(call_id.clone(), None);
+            let MetCall { call_id, .. } = newest.remove();
+            self.all.insert(Arc::clone(&call_id), None);
             taken.push(call_id);
         }
         taken
