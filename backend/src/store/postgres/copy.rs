@@ -4,6 +4,7 @@
 //! COPY is the one way that this store reads and writes slices and postings. It costs the server least, needs no
 //! prepared statement (so PgBouncer may hand each transaction to another connection), and one round trip.
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
@@ -65,7 +66,7 @@ impl Rows {
 
 /// Rows that a query brought.
 pub struct Found {
-    octets: Vec<u8>,
+    octets: Bytes,
 }
 
 /// A row that is read column by column.
@@ -86,7 +87,12 @@ impl Found {
             Ok(octets)
         })
         .await?;
-        Ok(Self { octets })
+        Ok(Self { octets: octets.into() })
+    }
+
+    /// A value of one of its rows, on its own without being copied: all rows stay in memory for as long as it does.
+    pub fn share(&self, value: &[u8]) -> Bytes {
+        self.octets.slice_ref(value)
     }
 
     /// Its rows, each read by `read`.
@@ -128,7 +134,7 @@ mod tests {
     fn found(rows: Rows) -> Found {
         let mut octets = rows.octets;
         octets.extend_from_slice(&END);
-        Found { octets }
+        Found { octets: octets.into() }
     }
 
     #[test]
@@ -147,7 +153,7 @@ mod tests {
         rows.row(2).bigint(1).bytea(b"payload");
         let whole = found(rows).octets;
         let read = |octets: &[u8]| {
-            Found { octets: octets.to_vec() }.read(|row| {
+            Found { octets: octets.to_vec().into() }.read(|row| {
                 row.bigint()?;
                 row.bytea().map(<[u8]>::to_vec)
             })
@@ -156,7 +162,7 @@ mod tests {
         for length in 0..whole.len() {
             assert!(read(&whole[..length]).is_err(), "{length} octets of {}", whole.len());
         }
-        let mut negative = whole.clone();
+        let mut negative = whole.to_vec();
         negative[21] = 0x80;
         assert!(read(&negative).is_err(), "a null where there can be none");
     }

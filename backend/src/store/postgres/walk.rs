@@ -194,15 +194,14 @@ async fn feed(
 
 /// Reads the slices at these places, in their order.
 async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
-    let mut by_bucket: BTreeMap<Bucket, Vec<i64>> = BTreeMap::new();
-    for (id, _) in places {
-        by_bucket.entry(Bucket::of(*id)).or_default().push(*id);
-    }
-    let mut queries: Vec<_> = by_bucket
-        .into_iter()
-        .map(|(bucket, mut ids)| {
-            ids.sort_unstable();
-            let Runs { ranges, single } = Runs::of(&ids);
+    let mut wanted: Vec<(i64, usize)> = places.iter().map(|(id, _)| *id).zip(0..).collect();
+    wanted.sort_unstable();
+    let ids: Vec<i64> = wanted.iter().map(|(id, _)| *id).collect();
+    let mut queries: Vec<_> = ids
+        .chunk_by(|a, b| Bucket::of(*a) == Bucket::of(*b))
+        .filter_map(|ids| {
+            let bucket = Bucket::of(*ids.first()?);
+            let Runs { ranges, single } = Runs::of(ids);
             let ids = single.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let table = bucket.partition("slice");
             let mut query = format!("select id, blob from {table} where id = any('{{{ids}}}'::bigint[])");
@@ -213,20 +212,34 @@ async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<Stor
                     " union all select id, blob from {table} where id between {first} and {last}"
                 );
             }
-            query
+            Some(query)
         })
         .collect();
-    let mut blobs: HashMap<i64, Bytes> = HashMap::with_capacity(places.len());
+    let mut blobs: Vec<Option<Bytes>> = vec![None; places.len()];
     while !queries.is_empty() {
         // A slice never changes, so it does not matter in which snapshot it is read.
         let (read, _) = reader.room(queries.len()).await?;
         let rest = queries.split_off(read);
         let found = reader.query(&queries.join(" union all ")).await?;
-        blobs.extend(found.read(|row| Some((row.bigint()?, Bytes::copy_from_slice(row.bytea()?))))?);
+        // Rows come in about the order in which they are wanted.
+        let mut next = 0;
+        found.read(|row| {
+            let (id, blob) = (row.bigint()?, row.bytea()?);
+            if wanted.get(next).is_none_or(|(next, _)| *next != id) {
+                next = wanted.partition_point(|(wanted, _)| *wanted < id);
+            }
+            if let Some((_, place)) = wanted.get(next).filter(|(wanted, _)| *wanted == id) {
+                next += 1;
+                if let Some(slot) = blobs.get_mut(*place) {
+                    *slot = Some(found.share(blob));
+                }
+            }
+            Some(())
+        })?;
         queries = rest;
     }
-    let slices = places.iter().filter_map(|(id, last_us)| {
-        Some(StoredSlice { id: *id, last_us: *last_us, dictionary: None, blob: blobs.remove(id)? })
+    let slices = places.iter().zip(blobs).filter_map(|((id, last_us), blob)| {
+        Some(StoredSlice { id: *id, last_us: *last_us, dictionary: None, blob: blob? })
     });
     Ok(slices.collect())
 }

@@ -48,7 +48,8 @@ impl Readers {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// A connection to a bucket, for one whose turn it is.
+    /// A connection to a bucket, for one whose turn it is. What is read by it is read in one transaction: each begins with locks,
+    /// and with looking whether what is in memory still holds.
     pub fn take(&self, bucket: &Bucket) -> Result<Reader<'_>, Error> {
         let kept = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +60,7 @@ impl Readers {
             Some((_, connection)) => connection,
             None => bucket.reader()?,
         };
+        connection.prepare_cached("begin")?.execute([])?;
         Ok(Reader { readers: self, bucket: bucket.number(), connection })
     }
 
@@ -76,6 +78,10 @@ impl Readers {
 impl Reader<'_> {
     /// Keeps the connection for others.
     pub fn done(self) {
+        let ended = self.connection.prepare_cached("commit").and_then(|mut commit| commit.execute([]));
+        if ended.is_err() {
+            return;
+        }
         let mut idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push_back((self.bucket, self.connection));
         if idle.len() > self.readers.most_idle.load(Ordering::Relaxed) {
