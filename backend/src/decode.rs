@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::call::message::{CapturedRef, PROTOCOL_SIP, Transport};
 use crate::spool::Record;
 use crate::tenant::Tenants;
+use crate::text;
 
 /// HEP's protocol number for TLS and WebSocket, where the agent tells no more. Chunk 0x0002, as Kamailio sends it.
 const PROTOCOL_TLS_OR_WS: u8 = 22;
@@ -89,7 +90,7 @@ fn text(octets: Option<&[u8]>) -> Option<Cow<'_, str>> {
     fn trimmed(text: &str) -> &str {
         text.trim_matches('\0').trim()
     }
-    let text = match String::from_utf8_lossy(octets?) {
+    let text = match text::lossy(octets?) {
         Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
         Cow::Owned(text) => Cow::Owned(trimmed(&text).to_owned()),
     };

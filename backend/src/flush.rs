@@ -145,7 +145,11 @@ impl Flusher {
                 end = Some(batch.end);
             }
             bytes += batch.records.iter().map(|record| record.hep.len()).sum::<usize>();
-            records.append(&mut batch.records);
+            if records.is_empty() {
+                records = batch.records;
+            } else {
+                records.append(&mut batch.records);
+            }
         }
         end.map(|end| Collected { records, end })
     }
@@ -157,16 +161,14 @@ impl Flusher {
         self.cutter.sample_bytes = trainer.wanted_bytes();
         let threads = self.threads.min(records.len() / RECORDS_OF_A_THREAD).max(1);
         let parts: Vec<_> = records.chunks(records.len().div_ceil(threads).max(1)).collect();
-        let (mut items, mut of) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        // What was read stays where each thread put it: it is too much to be copied together.
+        let read = parallel::map(parts, |part| self.read(part));
+        let read = || read.iter().flatten();
         let mut bad = Vec::new();
-        for (record, read) in
-            records.iter().zip(parallel::map(parts, |part| self.read(part)).into_iter().flatten())
-        {
+        let mut of = Vec::with_capacity(records.len());
+        for (record, read) in records.iter().zip(read()) {
             match read {
-                Ok(item) => {
-                    items.push(item);
-                    of.push(record);
-                }
+                Ok(_) => of.push(record),
                 Err(error) => {
                     self.metrics.undecodable.inc();
                     tracing::error!(peer = %record.peer, %error, "a spooled record cannot be read");
@@ -174,7 +176,7 @@ impl Flusher {
                 }
             }
         }
-        let mut cut = self.cutter.cut_items(&items, threads);
+        let mut cut = self.cutter.cut_items(read().filter_map(|read| read.as_ref().ok()), threads);
         trainer.see(&mut cut);
         let Cut { slices, left_out, .. } = cut;
         for (item, error) in left_out {
@@ -195,8 +197,12 @@ impl Flusher {
                 decode(record, self.inflated_bytes, &self.tenants).map_err(|error| error.to_string())?;
             Ok(Item::read(captured, &self.cutter.paths))
         };
-        let fenced = |record: &'a Record| catch_unwind(AssertUnwindSafe(|| read(record)));
-        records.iter().map(|record| fenced(record).unwrap_or_else(|_| Err("a panic".into()))).collect()
+        let all = || records.iter().map(read).collect();
+        // One by one only where it has to be: what is read is large to be handed through a fence.
+        catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(|_| {
+            let fenced = |record: &'a Record| catch_unwind(AssertUnwindSafe(|| read(record)));
+            records.iter().map(|record| fenced(record).unwrap_or_else(|_| Err("a panic".into()))).collect()
+        })
     }
 }
 

@@ -25,3 +25,4 @@ pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+mod text;

@@ -1,10 +1,11 @@
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::segment::{self, HEADER_LEN, Parsed};
 use super::shared::{Extent, Shared, lock};
@@ -22,6 +23,10 @@ pub struct SpoolReader {
     opened: u64,
     /// The segment of `position`, once something was read of it.
     file: Option<(u64, File)>,
+    /// Whole pieces that were read for the last batch: the next one takes their memory, once no record needs it.
+    pieces: Vec<Bytes>,
+    /// How many records the last batch had.
+    usual: usize,
 }
 
 /// Some records.
@@ -35,7 +40,7 @@ pub struct Batch {
 
 impl SpoolReader {
     pub(super) fn new(shared: Arc<Shared>, dir: PathBuf, start: Position, opened: u64) -> Self {
-        Self { shared, dir, position: start, opened, file: None }
+        Self { shared, dir, position: start, opened, file: None, pieces: Vec::new(), usual: 0 }
     }
 
     /// The next records, all of them durable: as many as there are, up to `max_records` and to `max_bytes` octets of
@@ -51,9 +56,11 @@ impl SpoolReader {
         wait: Duration,
     ) -> Result<Batch, SpoolError> {
         let mut wait = Some(wait);
+        let mut idle = std::mem::take(&mut self.pieces);
         while let Some(end) = self.readable(wait.take()) {
-            let records = self.read(end, max_records.max(1), max_bytes)?;
+            let records = self.read(end, max_records.max(1), max_bytes, &mut idle)?;
             if !records.is_empty() {
+                self.usual = records.len();
                 return Ok(Batch { records, end: self.position });
             }
             // All of it was damaged: there may be a next segment.
@@ -128,15 +135,21 @@ impl SpoolReader {
     }
 
     /// Reads records of the current segment up to the offset `end`.
-    fn read(&mut self, end: u64, max_records: usize, max_bytes: usize) -> Result<Vec<Record>, SpoolError> {
-        let mut records = Vec::new();
+    fn read(
+        &mut self,
+        end: u64,
+        max_records: usize,
+        max_bytes: usize,
+        idle: &mut Vec<Bytes>,
+    ) -> Result<Vec<Record>, SpoolError> {
+        let mut records = Vec::with_capacity(self.usual.min(max_records));
         let mut bytes = 0;
         let mut wanted = PIECE;
         while self.position.offset < end
             && records.len() < max_records
             && (records.is_empty() || bytes < max_bytes)
         {
-            let piece = self.piece(end, wanted)?;
+            let piece = self.piece(end, wanted, idle)?;
             wanted = PIECE;
             let mut at = 0;
             while records.len() < max_records {
@@ -168,24 +181,22 @@ impl SpoolReader {
     }
 
     /// What stands at the position: `wanted` octets, or what there is up to `end`.
-    fn piece(&mut self, end: u64, wanted: usize) -> Result<Bytes, SpoolError> {
+    fn piece(&mut self, end: u64, wanted: usize, idle: &mut Vec<Bytes>) -> Result<Bytes, SpoolError> {
         let Position { segment, offset } = self.position;
         let path = || segment::path(&self.dir, segment);
-        let mut file = match self.file.take() {
+        let file = match self.file.take() {
             Some((number, file)) if number == segment => file,
             _ => File::open(path()).map_err(|error| SpoolError::io("open", path())(error))?,
         };
         let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(wanted);
-        let mut piece = Vec::with_capacity(len);
-        let read = file.seek(SeekFrom::Start(offset));
-        let read = read.and_then(|_offset| (&file).take(len as u64).read_to_end(&mut piece));
-        match read {
-            Ok(read) if read == len => {}
-            Ok(_) => return Err(SpoolError::io("read", path())(io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => return Err(SpoolError::io("read", path())(error)),
-        }
+        let mut piece = memory(idle, len);
+        file.read_exact_at(&mut piece, offset).map_err(|error| SpoolError::io("read", path())(error))?;
         self.file = Some((segment, file));
-        Ok(piece.into())
+        let piece = piece.freeze();
+        if len == PIECE {
+            self.pieces.push(piece.clone());
+        }
+        Ok(piece)
     }
 
     /// Leaves out what follows a bad record, up to the offset `end`: where the next one begins cannot be known.
@@ -196,6 +207,12 @@ impl SpoolReader {
         self.shared.stats.damaged(end - bad);
         self.position.offset = end;
     }
+}
+
+/// Room for so many octets: that of an idle piece, if it has as many and nobody needs it.
+fn memory(idle: &mut Vec<Bytes>, len: usize) -> BytesMut {
+    let free = if len == PIECE { idle.pop().and_then(|piece| piece.try_into_mut().ok()) } else { None };
+    free.unwrap_or_else(|| BytesMut::zeroed(len))
 }
 
 /// The first place at or behind `position` where a durable record begins, and where those of its segment end.

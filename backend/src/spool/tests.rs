@@ -138,6 +138,33 @@ fn batch_keeps_its_bounds_but_holds_one_record_at_least() {
 }
 
 #[test]
+fn records_that_are_held_stay_what_they_are_while_memory_of_others_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&dir);
+    let long = |number: usize| Record { hep: vec![number as u8; 200_000].into(), ..record(number) };
+    let (writer, mut reader) = Spool::open(config, None).unwrap();
+    (0..120).for_each(|number| writer.handle().offer(long(number)).unwrap());
+    writer.close().unwrap();
+    // Each batch is of several pieces. Of the first, one record is held on; of the second, all.
+    let mut held = Vec::new();
+    let mut begin = 0;
+    while let batch = reader.next_batch(usize::MAX, 4 << 20, Duration::ZERO).unwrap()
+        && !batch.records.is_empty()
+    {
+        let numbers = begin..begin + batch.records.len();
+        let expected: Vec<_> = numbers.clone().map(long).collect();
+        assert!(batch.records == expected, "{numbers:?}");
+        begin = numbers.end;
+        let count = if held.is_empty() { 1 } else { usize::MAX };
+        if held.len() <= 1 {
+            held.extend(numbers.zip(batch.records).take(count));
+        }
+    }
+    assert_eq!(begin, 120);
+    assert!(held.len() > 10 && held.into_iter().all(|(number, record)| record == long(number)));
+}
+
+#[test]
 fn longest_record_passes_even_through_smaller_segments() {
     let dir = TempDir::new().unwrap();
     let config = SpoolConfig { segment_bytes: 1000, ..config(&dir) };

@@ -1,5 +1,6 @@
 //! What slices are found by: 64-bit hashes, so that indexes stay narrow. The text is always compared afterwards.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -129,17 +130,17 @@ impl Key {
         Self::of(Kind::Tenant, tenant.as_bytes())
     }
 
-    /// Adds the keys of what a SIP message says, but for its Call-ID. Some may be there already.
-    pub(super) fn push_facts(sip: &Facts<'_>, keys: &mut Vec<Self>) {
-        keys.extend(sip.from_user.as_deref().map(Self::from_user));
-        keys.extend(sip.to_user.as_deref().map(Self::to_user));
-        keys.extend(sip.request_user.as_deref().map(Self::request_user));
-        let method = sip.method.as_deref();
-        keys.extend(method.map(Self::method));
+    /// Adds the keys of what a SIP message says, but for its Call-ID and for what the message before it has said too. Some
+    /// may be there already.
+    pub(super) fn push_facts(sip: &Facts<'_>, before: Option<&Facts<'_>>, keys: &mut Vec<Self>) {
+        keys.extend(newly(&sip.from_user, before.map(|sip| &sip.from_user)).map(Self::from_user));
+        keys.extend(newly(&sip.to_user, before.map(|sip| &sip.to_user)).map(Self::to_user));
+        keys.extend(newly(&sip.request_user, before.map(|sip| &sip.request_user)).map(Self::request_user));
+        keys.extend(newly(&sip.method, before.map(|sip| &sip.method)).map(Self::method));
         // A reply without a CSeq has a status all the same.
         if let Some(status) = sip.status {
             keys.push(Self::status(status));
-            keys.extend(method.map(|method| Self::reply(status, method)));
+            keys.extend(sip.method.as_deref().map(|method| Self::reply(status, method)));
             keys.extend(u8::try_from(status / 100).ok().and_then(Self::status_class));
         }
     }
@@ -166,6 +167,11 @@ fn in_capitals<T>(before: &[u8], text: &str, take: impl FnOnce(&[u8]) -> T) -> T
     tail.copy_from_slice(text.as_bytes());
     tail.make_ascii_uppercase();
     take(place)
+}
+
+/// What is said, unless it was said before.
+fn newly<'a>(said: &'a Option<Cow<'_, str>>, before: Option<&Option<Cow<'_, str>>>) -> Option<&'a str> {
+    said.as_deref().filter(|said| before.and_then(Option::as_deref) != Some(*said))
 }
 
 #[cfg(test)]

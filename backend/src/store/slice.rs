@@ -10,6 +10,7 @@
 mod before;
 mod cutter;
 mod item;
+mod table;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -1,10 +1,11 @@
 //! Messages → slices.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hint::black_box;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::table::Table;
 use super::{
     Entry, FORMAT, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError,
     dictionary,
@@ -17,6 +18,9 @@ use crate::store::{Dictionary, Key, Retention};
 
 /// Longest content of a slice that is worth a sample, octets.
 const LONGEST_SAMPLE: usize = 16 * 1024;
+
+/// So many messages before its slice is made, a message is brought near.
+const AHEAD: usize = 6;
 
 /// Cuts messages into slices: by call, correlation id and tenant, events apart from SIP, and each so that it keeps to
 /// the bounds of a slice.
@@ -74,9 +78,10 @@ impl Cutter {
 
     /// Cuts items into slices, on so many threads. What cannot be put into one is left out, and all else is not.
     #[must_use]
-    pub fn cut_items(&self, items: &[Item<'_>], threads: usize) -> Cut {
+    pub fn cut_items<'a>(&self, items: impl IntoIterator<Item = &'a Item<'a>>, threads: usize) -> Cut {
+        let items: Vec<_> = items.into_iter().collect();
         let mut places: Vec<_> = (0..)
-            .zip(items)
+            .zip(&items)
             .map(|(place, item)| Place {
                 session: item.session,
                 group: item.group,
@@ -102,7 +107,7 @@ impl Cutter {
             rest = others;
         }
         let sample_bytes = self.sample_bytes / parts.len().max(1);
-        let cut = |part: &[Place]| Part { cutter: self, items, sample_bytes, content: Vec::new() }.cut(part);
+        let cut = |part: &[Place]| Part::new(self, &items, sample_bytes).cut(part);
         let mut all = Cut::default();
         for cut in parallel::map(parts, cut) {
             all.slices.extend(cut.slices);
@@ -119,13 +124,34 @@ impl Cutter {
 /// What one thread cuts.
 struct Part<'a> {
     cutter: &'a Cutter,
-    items: &'a [Item<'a>],
+    items: &'a [&'a Item<'a>],
     sample_bytes: usize,
     /// What the slice at hand holds.
     content: Vec<u8>,
+    /// What its header says; empty between two slices, so that their memory is used again.
+    hosts: Table<SocketAddr>,
+    agents: Table<(u32, Option<&'a str>)>,
+    entries: Vec<Entry>,
+    cut: Vec<(u32, u32)>,
+    /// What it is found by.
+    keys: Vec<Key>,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(cutter: &'a Cutter, items: &'a [&'a Item<'a>], sample_bytes: usize) -> Self {
+        Self {
+            cutter,
+            items,
+            sample_bytes,
+            content: Vec::new(),
+            hosts: Table::default(),
+            agents: Table::default(),
+            entries: Vec::new(),
+            cut: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
     fn cut(mut self, places: &[Place]) -> Cut {
         let mut cut = Cut::default();
         let mut messages: Vec<&Item<'_>> = Vec::new();
@@ -135,6 +161,7 @@ impl Part<'_> {
             messages.extend(fitting(self.items, rest));
             let (these, others) = rest.split_at(messages.len().clamp(1, rest.len()));
             rest = others;
+            self.look_ahead(rest, these.len());
             // What is wrong with one message costs its slice, and nothing else.
             let encoded = catch_unwind(AssertUnwindSafe(|| self.encode(&messages)));
             match encoded.unwrap_or_else(|_| Err(SliceError::Header("a panic".into()))) {
@@ -155,17 +182,35 @@ impl Part<'_> {
         cut
     }
 
+    /// Brings near what the next slices are made of, for so many messages. What was read in order of receipt is met in
+    /// another one here, and each would be waited for.
+    fn look_ahead(&self, rest: &[Place], count: usize) {
+        let item = |place: &Place| self.items.get(place.item as usize);
+        for item in rest.iter().skip(2 * AHEAD).take(count).filter_map(item) {
+            black_box((item.group, item.captured.captured_at_us, item.captured.raw.len()));
+            black_box((item.facts.kind, item.facts.has_to_tag, item.captured.src.port()));
+        }
+        for item in rest.iter().skip(AHEAD).take(count).filter_map(item) {
+            // The headers that are asked for, a line of the cache each; the processor sees where this goes.
+            for octet in item.captured.raw.iter().step_by(64).take(8) {
+                black_box(*octet);
+            }
+        }
+    }
+
     /// Encodes messages of one group, in order of capture.
-    fn encode(&mut self, messages: &[&Item<'_>]) -> Result<Slice, SliceError> {
+    fn encode(&mut self, messages: &[&'a Item<'a>]) -> Result<Slice, SliceError> {
+        let Self { cutter, content, hosts, agents, entries, cut, keys, .. } = self;
+        hosts.clear();
+        agents.clear();
+        entries.clear();
+        cut.clear();
+        keys.clear();
         let first = messages.first().ok_or_else(|| SliceError::Header("no message".into()))?;
         let first_us = first.captured.captured_at_us;
         let last_us = messages.last().map_or(first_us, |last| last.captured.captured_at_us);
-        let mut hosts = Table::default();
-        let mut agents = Table::default();
-        let mut keys = Vec::with_capacity(16);
-        let mut entries = Vec::with_capacity(messages.len());
-        let mut cut = Vec::new();
         let mut class = Teller::default();
+        let mut before = None;
         for (index, Item { captured, facts, keys: of_event, .. }) in (0..).zip(messages) {
             class.see(facts);
             cut.extend(captured.full_length.map(|length| (index, length)));
@@ -178,7 +223,7 @@ impl Part<'_> {
                 agent: agents.index((captured.agent_id, captured.agent_name.as_deref())),
                 size: u32::try_from(captured.raw.len()).unwrap_or(u32::MAX),
             });
-            Key::push_facts(facts, &mut keys);
+            Key::push_facts(facts, before.replace(facts), keys);
             keys.extend_from_slice(of_event);
         }
         let tenant = first.captured.tenant.as_deref();
@@ -193,7 +238,6 @@ impl Part<'_> {
         keys.extend(tenant.map(Key::tenant));
         keys.sort_unstable();
         keys.dedup();
-        keys.shrink_to_fit();
 
         let header = LentHeader {
             first_us,
@@ -202,20 +246,20 @@ impl Part<'_> {
             call_id: first.captured.call_id.as_deref(),
             hosts: &hosts.values,
             agents: &agents.values,
-            entries: &entries,
-            cut: &cut,
+            entries,
+            cut,
         };
-        self.content.clear();
-        self.content.extend_from_slice(&[0; 4]);
-        self.content = postcard::to_extend(&header, std::mem::take(&mut self.content))
+        content.clear();
+        content.extend_from_slice(&[0; 4]);
+        *content = postcard::to_extend(&header, std::mem::take(content))
             .map_err(|e| SliceError::Header(e.to_string()))?;
-        let length = u32::try_from(self.content.len() - 4).unwrap_or(u32::MAX);
-        if let Some(place) = self.content.first_chunk_mut() {
+        let length = u32::try_from(content.len() - 4).unwrap_or(u32::MAX);
+        if let Some(place) = content.first_chunk_mut() {
             *place = length.to_le_bytes();
         }
-        messages.iter().for_each(|m| self.content.extend_from_slice(&m.captured.raw));
-        let Cutter { dictionary, retention, .. } = self.cutter;
-        let blob = dictionary::deflate(&self.content, dictionary.as_deref(), |frame| {
+        messages.iter().for_each(|m| content.extend_from_slice(&m.captured.raw));
+        let Cutter { dictionary, retention, .. } = *cutter;
+        let blob = dictionary::deflate(content, dictionary.as_deref(), |frame| {
             let mut blob = Vec::with_capacity(1 + frame.len());
             blob.push(FORMAT);
             blob.extend_from_slice(frame);
@@ -229,7 +273,7 @@ impl Part<'_> {
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
             rule: retention.rule_of(class, tenant),
-            keys,
+            keys: keys.clone(),
             dictionary: dictionary.clone(),
             blob,
         })
@@ -237,9 +281,12 @@ impl Part<'_> {
 }
 
 /// The items of the next slice: as many of these, at least one, as go into it.
-fn fitting<'a>(items: &'a [Item<'a>], places: &'a [Place]) -> impl Iterator<Item = &'a Item<'a>> {
-    let mut items =
-        places.iter().filter_map(|place| items.get(place.item as usize)).take(MAX_MESSAGES).peekable();
+fn fitting<'a>(items: &'a [&'a Item<'a>], places: &[Place]) -> impl Iterator<Item = &'a Item<'a>> {
+    let mut items = places
+        .iter()
+        .filter_map(|place| items.get(place.item as usize).copied())
+        .take(MAX_MESSAGES)
+        .peekable();
     let first = items.peek().copied();
     let until = first.map_or(0, |first| first.captured.captured_at_us).saturating_add(MAX_SPAN_US);
     let mut bytes = 0;
@@ -251,43 +298,6 @@ fn fitting<'a>(items: &'a [Item<'a>], places: &'a [Place]) -> impl Iterator<Item
             && first.is_some_and(|first| first.is_with(item));
         (index == 0 || fits).then_some(item)
     })
-}
-
-/// Up to so many values a table is searched from its start, which is quicker than hashing.
-const MOST_SEARCHED: usize = 24;
-
-/// Values in order of first use, each once.
-struct Table<T> {
-    values: Vec<T>,
-    /// Places of the values, once they are many.
-    places: HashMap<T, u32>,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), places: HashMap::new() }
-    }
-}
-
-impl<T: Copy + Eq + Hash> Table<T> {
-    fn index(&mut self, value: T) -> u32 {
-        let place = if self.places.is_empty() {
-            self.values.iter().position(|known| *known == value).and_then(|place| u32::try_from(place).ok())
-        } else {
-            self.places.get(&value).copied()
-        };
-        if let Some(place) = place {
-            return place;
-        }
-        let place = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        self.values.push(value);
-        if !self.places.is_empty() {
-            self.places.insert(value, place);
-        } else if self.values.len() > MOST_SEARCHED {
-            self.places = self.values.iter().copied().zip(0..).collect();
-        }
-        place
-    }
 }
 
 #[cfg(test)]

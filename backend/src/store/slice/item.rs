@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::call::event::{self, EventPaths};
 use crate::call::message::{CapturedRef, Kind, Message, MessageId, PROTOCOL_SIP};
 use crate::store::Key;
+use crate::text;
 
 /// The facts that slices are made by. Those of [`SipFacts`](crate::call::message::SipFacts), read by the same rules.
 #[derive(Debug)]
@@ -50,15 +51,15 @@ impl<'a> Item<'a> {
                 Cow::Owned(raw) => Facts::read(raw).into_owned(),
             }
         };
-        let text = |text: &Option<Cow<'_, str>>, seed: u64| match text {
+        let hash = |text: &Option<Cow<'_, str>>, seed: u64| match text {
             // A text's length decides about nothing, so none and an empty one have to differ otherwise.
             Some(text) => xxh3_64_with_seed(text.as_bytes(), seed.wrapping_add(1)),
             None => seed.wrapping_mul(31),
         };
-        let session = text(&captured.correlation_id, 0);
+        let session = hash(&captured.correlation_id, 0);
         let tenant = captured.tenant.as_ref().map_or(0, |tenant| xxh3_64(tenant.as_bytes()));
         let flags = u64::from(captured.call_id.is_some()) << 1 | u64::from(facts.kind == Kind::Other);
-        let group = text(&facts.call_id, session ^ tenant.rotate_left(32) ^ flags);
+        let group = hash(&facts.call_id, session ^ tenant.rotate_left(32) ^ flags);
         Self { captured, facts, keys, session, group }
     }
 
@@ -91,28 +92,28 @@ impl<'a> Facts<'a> {
     fn read(raw: &'a [u8]) -> Self {
         let Ok(message) = sip::parse_identity(raw) else {
             // A Call-ID line may still be readable, and ties the fragment to its call.
-            let call_id = sip::call_id(raw).map(String::from_utf8_lossy);
+            let call_id = sip::call_id(raw).map(text::lossy);
             return Self { call_id, ..Self::of(Kind::Malformed) };
         };
         let (from, to, cseq) = (message.from(), message.to(), message.cseq());
         let mut facts = Self {
-            call_id: message.call_id().map(String::from_utf8_lossy),
-            from_user: from.and_then(|party| party.user).map(String::from_utf8_lossy),
-            to_user: to.and_then(|party| party.user).map(String::from_utf8_lossy),
+            call_id: message.call_id().map(text::lossy),
+            from_user: from.and_then(|party| party.user).map(text::lossy),
+            to_user: to.and_then(|party| party.user).map(text::lossy),
             has_to_tag: to.and_then(|party| party.tag).is_some(),
             ..Self::of(Kind::Request)
         };
         match message.start() {
             sip::StartLine::Request { method, uri } => {
-                facts.method = Some(String::from_utf8_lossy(method));
-                facts.request_user = match String::from_utf8_lossy(uri) {
+                facts.method = Some(text::lossy(method));
+                facts.request_user = match text::lossy(uri) {
                     Cow::Borrowed(uri) => user(uri).map(Cow::Borrowed),
                     Cow::Owned(uri) => user(&uri).map(|user| Cow::Owned(user.to_owned())),
                 };
             }
             sip::StartLine::Reply { status, .. } => {
                 facts.kind = Kind::Reply;
-                facts.method = cseq.map(|cseq| String::from_utf8_lossy(cseq.method));
+                facts.method = cseq.map(|cseq| text::lossy(cseq.method));
                 facts.status = Some(status);
             }
         }
