@@ -409,10 +409,13 @@ impl From<message::Message> for Message {
     fn from(message: message::Message) -> Self {
         let label = ladder::label(&message);
         let message::Message { id, captured, kind, sip } = message;
-        let (raw, raw_base64) = match str::from_utf8(&captured.raw) {
-            Ok(text) => (text.to_owned(), None),
-            Err(_) => {
-                (String::from_utf8_lossy(&captured.raw).into_owned(), Some(STANDARD.encode(&captured.raw)))
+        let size_bytes = captured.raw.len();
+        // Its octets become the text, where nobody else has them.
+        let (raw, raw_base64) = match String::from_utf8(captured.raw.into()) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let octets = error.as_bytes();
+                (String::from_utf8_lossy(octets).into_owned(), Some(STANDARD.encode(octets)))
             }
         };
         Self {
@@ -439,7 +442,7 @@ impl From<message::Message> for Message {
             request_uri: sip.request_uri,
             user_agent: sip.user_agent,
             branch: sip.branch,
-            size_bytes: captured.raw.len(),
+            size_bytes,
             full_size_bytes: captured.full_length,
             raw,
             raw_base64,
