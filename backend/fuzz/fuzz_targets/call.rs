@@ -68,7 +68,8 @@ fuzz_target!(|octets: &[u8]| {
         assert!(interval.is_none_or(|interval| interval >= 0));
     }
     for message in call.messages.iter().chain(&call.events) {
-        let (brief, call_id) = Brief::read(message.id, &message.captured);
+        let captured = message.captured.lent();
+        let (brief, call_id) = Brief::read(message.id, &captured);
         assert_eq!(brief, Brief::of(message));
         assert_eq!(call_id.map(String::from_utf8_lossy).as_deref(), message.sip.call_id.as_deref());
     }

@@ -23,10 +23,15 @@ fn compressed(content: &[u8], dictionary: Option<&Dictionary>) -> Vec<u8> {
 fn read(blob: Vec<u8>, dictionary: Option<&Arc<Dictionary>>) {
     let slice = StoredSlice { id: 7, last_us: 0, dictionary: dictionary.cloned(), blob: blob.into() };
     let _ = slice.dictionary_id();
-    let Ok(captured) = slice.captured(|_| true) else { return assert!(slice.messages().is_err()) };
+    let visited = |wanted: fn(&[u8]) -> bool| {
+        let mut seen = Vec::new();
+        let visited = slice.visit(wanted, |id, captured| seen.push((id, captured.to_captured())));
+        visited.map(|()| seen)
+    };
+    let Ok(captured) = visited(|_| true) else { return assert!(slice.messages().is_err()) };
     assert!(captured.len() <= MAX_MESSAGES);
     let wanted = |payload: &[u8]| payload.contains(&b'I');
-    let part = slice.captured(wanted).expect("readable before");
+    let part = visited(wanted).expect("readable before");
     assert!(part.iter().eq(captured.iter().filter(|(_, captured)| wanted(&captured.raw))));
     let messages = slice.messages().expect("readable before");
     assert!(messages.into_iter().map(|message| (message.id, message.captured)).eq(captured));
