@@ -29,7 +29,7 @@ use crate::store::{Key, Store, StoreError, Walk};
 
 use duplicates::Seen;
 use filter::Filter;
-pub use messages::{Messages, PART};
+pub use messages::{Found, Listed, Messages, PART};
 use scope::Scope;
 pub use session::Session;
 use steps::{ReadSlice, Steps};
@@ -224,11 +224,5 @@ fn walk_of(window: Window) -> Walk {
         until_us: window.until_us,
         after: None,
         limit: 0, // the steps set it
-    }
-}
-
-impl Message {
-    fn captured_at_us(&self) -> i64 {
-        self.captured.captured_at_us
     }
 }

@@ -34,7 +34,7 @@ fuzz_target!(|octets: &[u8]| {
         raw,
     };
     let message = Message::read(MessageId::default(), captured.clone());
-    let title = event::title(&message);
+    let title = event::title(&message.lent());
     assert!(!title.is_empty() && title.chars().count() <= 161 && !title.contains(char::is_control));
     for paths in [
         EventPaths { call_id: vec![path.clone()], index: Vec::new() },
@@ -47,8 +47,8 @@ fuzz_target!(|octets: &[u8]| {
         let stored =
             StoredSlice { id: 1, last_us: slice.last_us, dictionary: None, blob: slice.blob.clone().into() };
         common::assert_found(slice, &stored.messages().expect("readable"), &paths);
-        let named = event::payload(&message).and_then(|payload| path.text(&payload));
-        assert_eq!(paths.named_call(&message), named.clone().filter(|_| !paths.call_id.is_empty()));
+        let named = event::payload(&message.lent()).and_then(|payload| path.text(&payload));
+        assert_eq!(paths.named_call(&message.lent()), named.clone().filter(|_| !paths.call_id.is_empty()));
         if let Some(value) = named {
             // As a client would ask for it.
             let asked = JsonFilter::parse(&format!("{}={value}", path.as_str())).expect("a path and a value");

@@ -74,7 +74,7 @@ pub fn assert_found(slice: &Slice, messages: &[Message], paths: &EventPaths) {
     for message in messages {
         let mut filters = conditions(message);
         filters.extend(paths.indexed().filter_map(|path| {
-            let json = JsonFilter { path: path.clone(), value: path.text(&event::payload(message)?)? };
+            let json = JsonFilter { path: path.clone(), value: path.text(&event::payload(&message.lent())?)? };
             Some(Filter { json: Some(json), ..Filter::default() })
         }));
         for filter in filters {
@@ -83,7 +83,7 @@ pub fn assert_found(slice: &Slice, messages: &[Message], paths: &EventPaths) {
             assert!(of_key.accepts(message), "{of_key:?} takes less than {filter:?}");
             assert!(key.is_none_or(|key| keys.contains(&key)), "{filter:?} would not find {message:?}");
         }
-        if let Some(call_id) = paths.named_call(message).filter(|_| event::is_event(message)) {
+        if let Some(call_id) = paths.named_call(&message.lent()).filter(|_| event::is_event(message)) {
             assert!(keys.contains(&Key::event(&call_id)), "the event of {call_id:?} would not be found");
         }
     }

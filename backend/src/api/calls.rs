@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
 use super::error::{ApiError, ErrorBody};
@@ -64,10 +64,10 @@ pub async fn show(
     State(state): State<Arc<ApiState>>,
     path: Result<Path<String>, PathRejection>,
     Params(query): Params<CallQuery>,
-) -> Result<Json<Call>, ApiError> {
+) -> Result<Response, ApiError> {
     let (correlation_id, window) = query.read()?;
     let call = find(&state, path, correlation_id.as_deref(), window).await?;
-    Ok(Json((&call).into()))
+    Ok(Json(Call::from(&call)).into_response())
 }
 
 /// One call as a file.

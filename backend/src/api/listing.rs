@@ -1,42 +1,54 @@
-//! A page of messages as JSON. No answer is larger, so several threads write it, and each message is written as soon as it is made
-//! into what the API shows. A large page is sent while it is looked for.
+//! A page of messages as JSON. No answer is larger, so each message is written where it lies, by the threads that read it, and a large
+//! page is sent while it is looked for.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::try_join_all;
-use futures_util::stream::{StreamExt, unfold};
+use futures_util::stream::unfold;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::ApiError;
 use super::model::{Listing, Message};
-use crate::call::message;
+use super::time::rfc3339;
+use crate::call::message::MessageRef;
 use crate::search::filter::Filter;
-use crate::search::{self, Messages, PART, Page, Search, SearchError};
-
-/// At most so many messages are written at once, by whoever has them.
-const FEW: usize = 32;
-
-/// So many threads write.
-const THREADS: usize = 2;
-
-/// What a message takes beside its payload, and what is escaped in that, octets.
-const AROUND: usize = 1024;
+use crate::search::{self, Found, Listed, Messages, PART, Page, Search, SearchError};
 
 /// What a page begins with.
 const HEAD: &[u8] = b"{\"items\":[";
+
+/// A message that was written as JSON.
+struct Written(serde_json::Result<()>);
+
+impl Listed for Written {
+    fn read(message: MessageRef<'_>, text: &mut Vec<u8>) -> Self {
+        Self(serde_json::to_writer(text, &Message::from(message)))
+    }
+}
 
 /// A page as an answer, the same as [`Listing`] would be.
 ///
 /// # Errors
 /// When it cannot be searched. What fails after the first part of a large page ends that page; its cursor goes on from there.
 pub async fn answer(search: &Search, filter: &Filter, asked: &Page) -> Result<Response, SearchError> {
+    let mut messages = search.messages_in_parts(filter, asked).await?;
     let body = if asked.limit > PART {
-        in_parts(search.messages_in_parts(filter, asked).await?).await?
+        in_parts(messages).await?
     } else {
-        match page(search.messages(filter, asked).await?).await {
+        let mut parts = Vec::new();
+        loop {
+            let part = messages.next().await?;
+            if part.is_empty() {
+                break;
+            }
+            parts.extend(part);
+        }
+        let json = part(HEAD, &parts).and_then(|mut json| {
+            json.extend_from_slice(&tail(messages.end())?);
+            Ok(json)
+        });
+        match json {
             Ok(json) => Body::from(json),
             Err(error) => {
                 tracing::error!(%error, "messages cannot be written as JSON");
@@ -49,12 +61,12 @@ pub async fn answer(search: &Search, filter: &Filter, asked: &Page) -> Result<Re
 
 /// A piece of a large page.
 enum Piece {
-    Part(Vec<message::Message>),
-    End(search::Listing<message::Message>),
+    Part(Vec<Found<Written>>),
+    End(search::Listing<Written>),
 }
 
-/// A page that is sent part by part: while one is sent the next is written, and the one after that looked for.
-async fn in_parts(mut messages: Messages) -> Result<Body, SearchError> {
+/// A page that is sent part by part: while one is sent the next is looked for.
+async fn in_parts(mut messages: Messages<Written>) -> Result<Body, SearchError> {
     let first = messages.next().await?;
     let (sender, pieces) = mpsc::channel(1);
     let search = async move {
@@ -80,93 +92,160 @@ async fn in_parts(mut messages: Messages) -> Result<Body, SearchError> {
     };
     // Who goes away ends the search.
     let search = AbortOnDropHandle::new(tokio::spawn(search));
-    let pieces = unfold((pieces, search, true), async |(mut pieces, search, is_first)| {
-        let piece = pieces.recv().await?;
-        Some(((piece, is_first), (pieces, search, false)))
+    let pieces = unfold((pieces, search, HEAD), async |(mut pieces, search, begin)| {
+        let json = match pieces.recv().await? {
+            Piece::Part(messages) => part(begin, &messages),
+            Piece::End(listing) => {
+                tail(listing).map(|tail| if begin == HEAD { [HEAD, &tail].concat() } else { tail })
+            }
+        };
+        Some((json.map(Bytes::from), (pieces, search, &b","[..])))
     });
-    let written = pieces.map(|(piece, is_first)| async move {
-        spawn_blocking(move || write_piece(piece, is_first)).await.map_err(WriteError::from)?
-    });
-    Ok(Body::from_stream(written.buffered(THREADS)))
-}
-
-fn write_piece(piece: Piece, is_first: bool) -> Result<Bytes, WriteError> {
-    Ok(match piece {
-        Piece::Part(messages) => write(if is_first { HEAD } else { b"," }, messages)?.into(),
-        Piece::End(listing) => {
-            let around = Bytes::from(around(listing)?);
-            if is_first { around } else { around.slice(HEAD.len()..) }
-        }
-    })
-}
-
-/// A page cannot be written.
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Thread(#[from] JoinError),
-}
-
-async fn page(listing: search::Listing<message::Message>) -> Result<Vec<u8>, WriteError> {
-    let search::Listing { items, next_cursor, partial, reached_us } = listing;
-    let around = around(search::Listing { items: Vec::new(), next_cursor, partial, reached_us })?;
-    let tail = around.strip_prefix(HEAD).unwrap_or_default();
-    let mut parts = if items.len() <= FEW {
-        vec![write(HEAD, items)?].into_iter()
-    } else {
-        let share = items.len().div_ceil(THREADS);
-        let mut items = items.into_iter();
-        let first: Vec<_> = items.by_ref().take(share).collect();
-        let first = spawn_blocking(|| write(HEAD, first));
-        let parts = std::iter::from_fn(|| {
-            let part: Vec<_> = items.by_ref().take(share).collect();
-            (!part.is_empty()).then(|| spawn_blocking(|| write(b",", part)))
-        });
-        let parts = try_join_all(std::iter::once(first).chain(parts)).await?;
-        parts.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter()
-    };
-    let mut json = parts.next().unwrap_or_default();
-    parts.for_each(|part| json.extend_from_slice(&part));
-    json.extend_from_slice(tail);
-    Ok(json)
-}
-
-/// A page without items.
-fn around(listing: search::Listing<message::Message>) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Listing::<Message>::from(listing))
+    Ok(Body::from_stream(pieces))
 }
 
 /// Messages with commas between, behind what they begin with.
-fn write(begin: &[u8], messages: Vec<message::Message>) -> Result<Vec<u8>, serde_json::Error> {
-    let bytes: usize = messages.iter().map(|m| m.captured.raw.len() * 9 / 8 + AROUND).sum();
+fn part(begin: &[u8], messages: &[Found<Written>]) -> serde_json::Result<Vec<u8>> {
+    let bytes: usize = messages.iter().map(|found| found.text.len() + 1).sum();
     let mut json = Vec::with_capacity(begin.len() + bytes);
     json.extend_from_slice(begin);
-    for (n, message) in messages.into_iter().enumerate() {
+    for (n, found) in messages.iter().enumerate() {
+        if let Written(Err(error)) = &found.item {
+            return Err(serde::ser::Error::custom(error));
+        }
         if n > 0 {
             json.push(b',');
         }
-        serde_json::to_writer(&mut json, &Message::from(message))?;
+        json.extend_from_slice(&found.text);
     }
     Ok(json)
 }
 
+/// What stands behind the messages of a page.
+fn tail(listing: search::Listing<Written>) -> serde_json::Result<Vec<u8>> {
+    let search::Listing { next_cursor, partial, reached_us, .. } = listing;
+    let none: Vec<Message<'_>> = Vec::new();
+    let around = serde_json::to_vec(&Listing {
+        items: none,
+        next_cursor,
+        partial,
+        reached_at: reached_us.map(rfc3339),
+    })?;
+    Ok(around.strip_prefix(HEAD).unwrap_or(&around).to_vec())
+}
+
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::call::message::{self, Captured};
     use crate::call::sample::{answered, call};
 
-    #[tokio::test]
-    async fn a_page_of_any_length_is_written_as_its_type_says() {
-        let some = call(&answered()).messages;
-        for count in [0, 1, 2, FEW, FEW + 1, 101] {
-            let items: Vec<_> = some.iter().cycle().take(count).cloned().collect();
+    /// Messages as they come: SIP, cut off, no UTF-8, malformed, and events.
+    fn odd() -> Vec<message::Message> {
+        let mut messages = call(&answered()).messages;
+        let sample = messages[0].captured.clone();
+        let other = |raw: &[u8], protocol_type, full_length| Captured {
+            raw: raw.to_vec().into(),
+            protocol_type,
+            full_length,
+            agent_name: Some("\"é\\\u{7f}".into()),
+            correlation_id: None,
+            call_id: (protocol_type != 1).then(|| "named@example.net".into()),
+            captured_at_us: -1,
+            src: "[2001:db8::1]:5060".parse().expect("an address"),
+            ..sample.clone()
+        };
+        let captured = [
+            other(
+                b"INVITE sip:\xff@h SIP/2.0\r\nFrom: \"\xfe\" <sip:\xe9@h>;tag=\xfe\r\nCall-ID: c\r\n\r\n",
+                1,
+                Some(9000),
+            ),
+            other(b"SIP/2.0 200  \r\nCSeq: 7 OPTIONS\r\nServer: \x00\x1f\"\\/\x7f\r\n\r\n", 1, None),
+            other(b"nonsense\r\nCall-ID: c\r\n\r\n", 1, None),
+            other(b"", 1, None),
+            other("\u{2028} route 1 \u{1f600}\r\nmore".as_bytes(), 100, None),
+            other(b"\x80\xc8\x00\x01", 5, Some(70)),
+            other(b"{\"a\":1}", 100, None),
+        ];
+        messages.extend((0..).zip(captured).map(|(index, captured)| {
+            message::Message::read(message::MessageId { slice: i64::MAX, index }, captured)
+        }));
+        messages
+    }
+
+    fn found(message: &message::Message) -> Found<Written> {
+        let mut text = b"what is written of others".to_vec();
+        let begin = text.len();
+        let item = Written::read(message.lent(), &mut text);
+        Found::of(message, item, Bytes::from(text).slice(begin..))
+    }
+
+    #[test]
+    fn a_message_is_written_where_it_lies_with_all_that_was_read_of_it() {
+        for message in odd() {
+            let written: Value = serde_json::from_slice(&found(&message).text).expect("JSON");
+            let message::Message { id, captured, kind, sip } = message;
+            let text = String::from_utf8_lossy(&captured.raw);
+            let is_text = str::from_utf8(&captured.raw).is_ok();
+            let call_id = sip.call_id.or(captured.call_id.map(String::from));
+            let expected = json!({
+                "id": id.to_string(),
+                "captured_at": rfc3339(captured.captured_at_us),
+                "src": captured.src.to_string(),
+                "dst": captured.dst.to_string(),
+                "transport": captured.transport.as_str(),
+                "agent_id": captured.agent_id,
+                "agent_name": captured.agent_name,
+                "correlation_id": captured.correlation_id,
+                "call_id": call_id,
+                "kind": kind.as_str(),
+                "protocol_type": captured.protocol_type,
+                "label": written["label"],
+                "method": sip.method,
+                "status": sip.status,
+                "reason": sip.reason,
+                "cseq": sip.cseq,
+                "from_user": sip.from_user,
+                "from_tag": sip.from_tag,
+                "to_user": sip.to_user,
+                "to_tag": sip.to_tag,
+                "request_uri": sip.request_uri,
+                "user_agent": sip.user_agent,
+                "branch": sip.branch,
+                "size_bytes": captured.raw.len(),
+                "full_size_bytes": captured.full_length,
+                "raw": text,
+                "raw_base64": (!is_text).then(|| STANDARD.encode(&captured.raw)),
+            });
+            assert_eq!(written, expected);
+        }
+    }
+
+    #[test]
+    fn a_page_of_any_length_is_written_as_its_type_says() {
+        let some = odd();
+        for count in [0, 1, 2, 33] {
+            let items: Vec<_> = some.iter().cycle().take(count).collect();
             let next_cursor = (count > 1).then(|| "next".to_owned());
-            let listing = search::Listing { items, next_cursor, partial: true, reached_us: Some(7) };
-            let plain = serde_json::to_string(&Listing::<Message>::from(listing.clone())).expect("JSON");
-            let written = page(listing).await.expect("written");
-            assert_eq!(String::from_utf8(written).expect("text"), plain);
+            let end = search::Listing {
+                items: Vec::new(),
+                next_cursor: next_cursor.clone(),
+                partial: true,
+                reached_us: Some(7),
+            };
+            let items_found: Vec<_> = items.iter().map(|message| found(message)).collect();
+            let written = [part(HEAD, &items_found).expect("JSON"), tail(end).expect("JSON")].concat();
+            let items: Vec<_> = items.into_iter().map(|message| Message::from(message.lent())).collect();
+            let plain = Listing { items, next_cursor, partial: true, reached_at: Some(rfc3339(7)) };
+            assert_eq!(
+                String::from_utf8(written).expect("text"),
+                serde_json::to_string(&plain).expect("JSON")
+            );
         }
     }
 }

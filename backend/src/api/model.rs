@@ -1,21 +1,25 @@
 //! What the API sends and takes, as types: the JSON and its description are both made from these.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::time::rfc3339;
+use super::time::{Rfc3339, rfc3339};
 use crate::accounts::LinkRow;
 use crate::call;
 use crate::call::ladder::{self, RowKind};
-use crate::call::message::{self, Kind, Transport};
+use crate::call::message::{Kind, MessageId, MessageRef, Transport};
 use crate::call::outcome::Outcome;
 use crate::call::summary::Summary;
 use crate::search;
 use crate::search::scope::Subject;
+use crate::text::lossy;
 
 /// One page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,76 +38,82 @@ pub struct Listing<T> {
 
 /// A captured message.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Message {
+pub struct Message<'a> {
     /// Unique in this store.
-    pub id: String,
+    #[serde(serialize_with = "displayed")]
+    #[schema(value_type = String)]
+    pub id: MessageId,
     /// When the agent saw it.
-    #[schema(example = "2026-11-21T10:00:00.123456Z")]
-    pub captured_at: String,
+    #[serde(serialize_with = "displayed")]
+    #[schema(value_type = String, example = "2026-11-21T10:00:00.123456Z")]
+    pub captured_at: Rfc3339,
     /// Sender, address:port.
-    #[schema(example = "[::1]:5060")]
-    pub src: String,
+    #[serde(serialize_with = "displayed")]
+    #[schema(value_type = String, example = "[::1]:5060")]
+    pub src: SocketAddr,
     /// Receiver, address:port.
-    pub dst: String,
+    #[serde(serialize_with = "displayed")]
+    #[schema(value_type = String)]
+    pub dst: SocketAddr,
     /// How it travelled.
     pub transport: Transport,
     /// Capture agent's id.
     pub agent_id: u32,
     /// Capture agent's name.
     #[schema(required)]
-    pub agent_name: Option<String>,
+    pub agent_name: Option<Cow<'a, str>>,
     /// What joins calls into a session.
     #[schema(required)]
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<Cow<'a, str>>,
     /// Call-ID.
     #[schema(required)]
-    pub call_id: Option<String>,
+    pub call_id: Option<Cow<'a, str>>,
     /// What it turned out to be.
     pub kind: Kind,
     /// HEP protocol type; 1 is SIP, 100 a log line.
     pub protocol_type: u8,
     /// Method, or status and reason; of an event, a log line's text or the name of its type.
-    pub label: String,
+    pub label: Cow<'a, str>,
     /// Method; of a reply, that of its CSeq.
     #[schema(required)]
-    pub method: Option<String>,
+    pub method: Option<Cow<'a, str>>,
     /// Status of a reply.
     #[schema(required)]
     pub status: Option<u16>,
     /// Reason phrase of a reply.
     #[schema(required)]
-    pub reason: Option<String>,
+    pub reason: Option<Cow<'a, str>>,
     /// CSeq number.
     #[schema(required)]
     pub cseq: Option<u32>,
     /// User of From.
     #[schema(required)]
-    pub from_user: Option<String>,
+    pub from_user: Option<Cow<'a, str>>,
     /// Tag of From.
     #[schema(required)]
-    pub from_tag: Option<String>,
+    pub from_tag: Option<Cow<'a, str>>,
     /// User of To.
     #[schema(required)]
-    pub to_user: Option<String>,
+    pub to_user: Option<Cow<'a, str>>,
     /// Tag of To.
     #[schema(required)]
-    pub to_tag: Option<String>,
+    pub to_tag: Option<Cow<'a, str>>,
     /// Request-URI of a request.
     #[schema(required)]
-    pub request_uri: Option<String>,
+    pub request_uri: Option<Cow<'a, str>>,
     /// User-Agent, or Server.
     #[schema(required)]
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Cow<'a, str>>,
     /// Branch of the topmost Via.
     #[schema(required)]
-    pub branch: Option<String>,
+    pub branch: Option<Cow<'a, str>>,
     /// The size of what is stored, octets.
     pub size_bytes: usize,
     /// The size that it had before its agent cut its end off, octets; null of one that is whole.
     #[schema(required)]
     pub full_size_bytes: Option<u32>,
     /// The message itself; octets that are not UTF-8 are shown as U+FFFD.
-    pub raw: String,
+    pub raw: Cow<'a, str>,
     /// All octets in base64, where `raw` cannot show them.
     #[schema(required)]
     pub raw_base64: Option<String>,
@@ -180,14 +190,14 @@ pub struct ListedCall {
 
 /// A call with its messages and its ladder.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Call {
+pub struct Call<'a> {
     /// What it comes to.
     #[serde(flatten)]
     pub summary: CallSummary,
     /// Whether it has more messages than could be read, or a part of the store is away or damaged.
     pub partial: bool,
     /// Its messages and events, oldest first.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Message<'a>>,
     /// Its picture.
     pub ladder: Ladder,
 }
@@ -399,35 +409,21 @@ impl<S, T: for<'a> From<&'a S>> From<search::Listing<S>> for Listing<T> {
     }
 }
 
-impl From<&message::Message> for Message {
-    fn from(message: &message::Message) -> Self {
-        message.clone().into()
-    }
-}
-
-impl From<message::Message> for Message {
-    fn from(message: message::Message) -> Self {
+impl<'a> From<MessageRef<'a>> for Message<'a> {
+    fn from(message: MessageRef<'a>) -> Self {
         let label = ladder::label(&message);
-        let message::Message { id, captured, kind, sip } = message;
-        let size_bytes = captured.raw.len();
-        // Its octets become the text, where nobody else has them.
-        let (raw, raw_base64) = match String::from_utf8(captured.raw.into()) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let octets = error.as_bytes();
-                (String::from_utf8_lossy(octets).into_owned(), Some(STANDARD.encode(octets)))
-            }
-        };
+        let MessageRef { id, captured, kind, sip } = message;
+        let is_text = str::from_utf8(&captured.raw).is_ok();
         Self {
-            id: id.to_string(),
-            captured_at: rfc3339(captured.captured_at_us),
-            src: captured.src.to_string(),
-            dst: captured.dst.to_string(),
+            id,
+            captured_at: Rfc3339(captured.captured_at_us),
+            src: captured.src,
+            dst: captured.dst,
             transport: captured.transport,
             agent_id: captured.agent_id,
-            agent_name: captured.agent_name.map(String::from),
-            correlation_id: captured.correlation_id.map(String::from),
-            call_id: sip.call_id.or(captured.call_id.map(String::from)),
+            agent_name: captured.agent_name,
+            correlation_id: captured.correlation_id,
+            call_id: sip.call_id.or(captured.call_id),
             kind,
             protocol_type: captured.protocol_type,
             label,
@@ -442,10 +438,13 @@ impl From<message::Message> for Message {
             request_uri: sip.request_uri,
             user_agent: sip.user_agent,
             branch: sip.branch,
-            size_bytes,
+            size_bytes: captured.raw.len(),
             full_size_bytes: captured.full_length,
-            raw,
-            raw_base64,
+            raw_base64: (!is_text).then(|| STANDARD.encode(&captured.raw)),
+            raw: match captured.raw {
+                Cow::Borrowed(raw) => lossy(raw),
+                Cow::Owned(raw) => lossy(&raw).into_owned().into(),
+            },
         }
     }
 }
@@ -488,12 +487,12 @@ impl From<&call::Call> for ListedCall {
     }
 }
 
-impl From<&call::Call> for Call {
-    fn from(call: &call::Call) -> Self {
+impl<'a> From<&'a call::Call> for Call<'a> {
+    fn from(call: &'a call::Call) -> Self {
         Self {
             summary: call.into(),
             partial: call.partial,
-            messages: call.timeline().into_iter().map(Message::from).collect(),
+            messages: call.timeline().into_iter().map(|message| message.lent().into()).collect(),
             ladder: ladder::Ladder::draw(call).into(),
         }
     }
@@ -571,6 +570,11 @@ fn ids(subject: &Subject) -> (Option<String>, Option<String>) {
         Subject::Call(id) => (Some(id.clone()), None),
         Subject::Session(id) => (None, Some(id.clone())),
     }
+}
+
+/// Writes a value as its text.
+fn displayed<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Microseconds as milliseconds with a fraction. Exact: intervals within a call are far below 2⁵³ µs.

@@ -1,5 +1,7 @@
 //! Times as clients read and write them: RFC 3339 in UTC with microseconds, and, in questions, relative to now.
 
+use std::fmt::{self, Display, Formatter};
+
 use jiff::Timestamp;
 
 use crate::search::filter::FilterError;
@@ -7,8 +9,18 @@ use crate::search::filter::FilterError;
 /// `2026-11-21T10:00:00.123456Z` for µs since the epoch.
 #[must_use]
 pub fn rfc3339(time_us: i64) -> String {
-    let nearest = if time_us < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    format!("{:.6}", Timestamp::from_microsecond(time_us).unwrap_or(nearest))
+    Rfc3339(time_us).to_string()
+}
+
+/// A time, µs since the epoch, that is written as [`rfc3339`] does.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(pub i64);
+
+impl Display for Rfc3339 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let nearest = if self.0 < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        write!(f, "{:.6}", Timestamp::from_microsecond(self.0).unwrap_or(nearest))
+    }
 }
 
 /// Reads RFC 3339, `now`, or a time before now such as `-15m` (s, m, h, d, w), into µs since the epoch.

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::message::{CapturedRef, Kind, Message, MessageId, PROTOCOL_SIP};
+use crate::text::lossy;
 
 /// What of a message decides how its call went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,7 +51,7 @@ impl Word {
     }
 
     fn read(octets: &[u8]) -> Self {
-        Self::of(&String::from_utf8_lossy(octets))
+        Self::of(&lossy(octets))
     }
 }
 
@@ -95,8 +96,8 @@ impl Brief {
             status,
             cseq: cseq.map(|c| c.number),
             method: method.map(Word::read),
-            from_tag: message.from().and_then(|from| from.tag).map(Word::read),
-            has_to_tag: message.to().is_some_and(|to| to.tag.is_some()),
+            from_tag: message.from_tag().map(Word::read),
+            has_to_tag: message.to_tag().is_some(),
             branch: message.branch().map(Word::read),
             ..brief
         };

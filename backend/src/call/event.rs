@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::Call;
-use super::message::{Kind, Message};
+use super::message::{Kind, Message, MessageRef};
+use crate::text::lossy;
 
 /// HEP protocol type of a log line. HEP3 rev. 37, chunk 0x000b: 0x64.
 pub const PROTOCOL_LOG: u8 = 100;
@@ -128,7 +129,7 @@ impl EventPaths {
 
     /// The call that an event's agent, or else its JSON payload, says it is about.
     #[must_use]
-    pub fn named_call(&self, event: &Message) -> Option<String> {
+    pub fn named_call(&self, event: &MessageRef<'_>) -> Option<String> {
         let by_agent = event.captured.call_id.as_deref().map(str::to_owned);
         by_agent.or_else(|| self.call_id(&payload(event)?))
     }
@@ -137,7 +138,7 @@ impl EventPaths {
     /// correlation id is one of the call's, it names no call of its own, and the call was going on.
     #[must_use]
     pub fn ties(&self, event: &Message, call: &Call) -> bool {
-        let named = self.named_call(event);
+        let named = self.named_call(&event.lent());
         let correlation_id = event.captured.correlation_id.as_deref();
         if correlation_id == Some(&call.call_id) || named.as_ref() == Some(&call.call_id) {
             return true;
@@ -165,11 +166,11 @@ pub fn is_event(message: &Message) -> bool {
 
 /// An event's payload, where it is JSON.
 #[must_use]
-pub fn payload(message: &Message) -> Option<Value> {
+pub fn payload(message: &MessageRef<'_>) -> Option<Value> {
     let raw = &message.captured.raw;
     // Most payloads that are not JSON are told by their first octet.
     let begins = raw.iter().find(|octet| !octet.is_ascii_whitespace())?;
-    if !is_event(message) || !matches!(begins, b'{' | b'[') {
+    if message.kind != Kind::Other || !matches!(begins, b'{' | b'[') {
         return None;
     }
     serde_json::from_slice(raw).ok()
@@ -177,10 +178,10 @@ pub fn payload(message: &Message) -> Option<Value> {
 
 /// What is written at an event: a log line itself, or what the type of payload is called.
 #[must_use]
-pub fn title(message: &Message) -> String {
+pub fn title(message: &MessageRef<'_>) -> String {
     let protocol_type = message.captured.protocol_type;
     if protocol_type == PROTOCOL_LOG {
-        let text = String::from_utf8_lossy(&message.captured.raw);
+        let text = lossy(&message.captured.raw);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty());
         return line.map_or_else(|| "log".to_owned(), shortened);
     }
@@ -268,13 +269,13 @@ mod tests {
 
     #[test]
     fn only_events_with_json_have_a_payload() {
-        assert_eq!(payload(&event(35, None, b" {\"a\":1}")), Some(serde_json::json!({"a": 1})));
+        assert_eq!(payload(&event(35, None, b" {\"a\":1}").lent()), Some(serde_json::json!({"a": 1})));
         for raw in
             [&b""[..], b"  ", b"{", b"12", b"\"text\"", b"{\"a\":\xff}", "[".repeat(100_000).as_bytes()]
         {
-            assert_eq!(payload(&event(35, None, raw)), None);
+            assert_eq!(payload(&event(35, None, raw).lent()), None);
         }
-        assert_eq!(payload(&event(1, None, b"{}")), None);
+        assert_eq!(payload(&event(1, None, b"{}").lent()), None);
     }
 
     #[test]
@@ -308,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_title_is_one_short_line() {
-        assert_eq!(title(&event(100, None, b"\r\n  route \x07 1 \r\nmore")), "route   1");
-        assert_eq!(title(&event(100, None, b" \n")), "log");
-        assert_eq!(title(&event(100, None, "ä".repeat(200).as_bytes())).chars().count(), 161);
-        assert_eq!(title(&event(5, None, b"\x80\xc8")), "RTCP");
-        assert_eq!(title(&event(250, None, b"")), "protocol 250");
+        assert_eq!(title(&event(100, None, b"\r\n  route \x07 1 \r\nmore").lent()), "route   1");
+        assert_eq!(title(&event(100, None, b" \n").lent()), "log");
+        assert_eq!(title(&event(100, None, "ä".repeat(200).as_bytes()).lent()).chars().count(), 161);
+        assert_eq!(title(&event(5, None, b"\x80\xc8").lent()), "RTCP");
+        assert_eq!(title(&event(250, None, b"").lent()), "protocol 250");
     }
 }

@@ -1,6 +1,7 @@
 //! A call as a picture: hosts as columns, messages as arrows between them, events as notes across all of them, as plain
 //! data.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use super::cause::in_order_of_cause;
 use super::dialog::Dialogs;
 use super::hosts::Hosts;
-use super::message::{Kind, Message};
+use super::message::{Kind, Message, MessageRef};
 use super::{Call, event};
 
 /// The picture of a call.
@@ -90,7 +91,7 @@ impl Ladder {
                 message: index,
                 from: if is_event { 0 } else { hosts.place(captured.src) },
                 to: if is_event { hosts.list.len().saturating_sub(1) } else { hosts.place(captured.dst) },
-                label: label(message),
+                label: label(&message.lent()).into_owned(),
                 offset_us: captured.captured_at_us.saturating_sub(first_us),
                 delta_us: captured.captured_at_us.saturating_sub(before_us).max(0),
                 retransmission: is_sip(message) && !seen.insert(Sent::of(message)),
@@ -124,12 +125,14 @@ fn columns(messages: &[&Message]) -> Hosts {
 
 /// What is written at a message's arrow or an event's note.
 #[must_use]
-pub fn label(message: &Message) -> String {
+pub fn label<'a>(message: &MessageRef<'a>) -> Cow<'a, str> {
     match (message.kind, message.sip.status) {
-        (Kind::Malformed, _) => "malformed".to_owned(),
-        (Kind::Other, _) => event::title(message),
+        (Kind::Malformed, _) => "malformed".into(),
+        (Kind::Other, _) => event::title(message).into(),
         (Kind::Reply, Some(status)) => {
-            format!("{status} {}", message.sip.reason.as_deref().unwrap_or_default()).trim_end().to_owned()
+            let mut label = format!("{status} {}", message.sip.reason.as_deref().unwrap_or_default());
+            label.truncate(label.trim_end().len());
+            label.into()
         }
         _ => message.sip.method.clone().unwrap_or_default(),
     }

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::text::lossy;
+
 /// HEP protocol type of SIP. HEP3 rev. 37, chunk 0x000b.
 pub const PROTOCOL_SIP: u8 = 1;
 
@@ -164,6 +166,19 @@ pub struct CapturedRef<'a> {
 }
 
 impl CapturedRef<'_> {
+    /// The same, lent once more.
+    #[must_use]
+    pub fn lent(&self) -> CapturedRef<'_> {
+        CapturedRef {
+            agent_name: self.agent_name.as_deref().map(Cow::Borrowed),
+            tenant: self.tenant.clone(),
+            correlation_id: self.correlation_id.as_deref().map(Cow::Borrowed),
+            call_id: self.call_id.as_deref().map(Cow::Borrowed),
+            raw: Cow::Borrowed(&self.raw),
+            ..*self
+        }
+    }
+
     /// Status code of a SIP reply, by its first line alone; the one that [`SipFacts`] has.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -217,31 +232,31 @@ impl Captured {
 
 /// The facts of a SIP message that are searched for and shown. Text that is not UTF-8 is shown with U+FFFD.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct SipFacts {
+pub struct SipFacts<T = String> {
     /// Request method; for a reply that of its CSeq (RFC 3261 §8.1.1.5).
-    pub method: Option<String>,
+    pub method: Option<T>,
     /// Status code of a reply, 100 to 699.
     pub status: Option<u16>,
     /// Reason phrase of a reply.
-    pub reason: Option<String>,
+    pub reason: Option<T>,
     /// CSeq number.
     pub cseq: Option<u32>,
     /// Call-ID.
-    pub call_id: Option<String>,
+    pub call_id: Option<T>,
     /// User part of the From URI.
-    pub from_user: Option<String>,
+    pub from_user: Option<T>,
     /// From tag.
-    pub from_tag: Option<String>,
+    pub from_tag: Option<T>,
     /// User part of the To URI.
-    pub to_user: Option<String>,
+    pub to_user: Option<T>,
     /// To tag.
-    pub to_tag: Option<String>,
+    pub to_tag: Option<T>,
     /// Request-URI of a request.
-    pub request_uri: Option<String>,
+    pub request_uri: Option<T>,
     /// User-Agent, or Server.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<T>,
     /// Branch of the topmost Via: the transaction key (RFC 3261 §17.2.3).
-    pub branch: Option<String>,
+    pub branch: Option<T>,
     /// Where the sender of the request listens, by the topmost Via, if that says an address and no name.
     pub sent_by: Option<SocketAddr>,
 }
@@ -259,11 +274,41 @@ pub struct Message {
     pub sip: SipFacts,
 }
 
-impl SipFacts {
+/// A captured message that lies elsewhere, with the facts read out of it. See [`Message`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of `Message`")]
+pub struct MessageRef<'a> {
+    pub id: MessageId,
+    pub captured: CapturedRef<'a>,
+    pub kind: Kind,
+    pub sip: SipFacts<Cow<'a, str>>,
+}
+
+impl<T: AsRef<str>> SipFacts<T> {
+    /// These, each made into another kind of text.
+    fn map<'a, U>(&'a self, text: impl Fn(&'a T) -> U) -> SipFacts<U> {
+        let text = |fact: &'a Option<T>| fact.as_ref().map(&text);
+        SipFacts {
+            method: text(&self.method),
+            status: self.status,
+            reason: text(&self.reason),
+            cseq: self.cseq,
+            call_id: text(&self.call_id),
+            from_user: text(&self.from_user),
+            from_tag: text(&self.from_tag),
+            to_user: text(&self.to_user),
+            to_tag: text(&self.to_tag),
+            request_uri: text(&self.request_uri),
+            user_agent: text(&self.user_agent),
+            branch: text(&self.branch),
+            sent_by: self.sent_by,
+        }
+    }
+
     /// User part of the Request-URI.
     #[must_use]
     pub fn request_user(&self) -> Option<&str> {
-        let user = sip::uri_user(self.request_uri.as_deref()?.as_bytes())?;
+        let user = sip::uri_user(self.request_uri.as_ref()?.as_ref().as_bytes())?;
         str::from_utf8(user).ok()
     }
 }
@@ -272,18 +317,17 @@ impl Message {
     /// Reads the facts out of a captured message. Never fails: what cannot be read stays `None`.
     #[must_use]
     pub fn read(id: MessageId, captured: Captured) -> Self {
-        if captured.protocol_type != PROTOCOL_SIP {
-            return Self { id, captured, kind: Kind::Other, sip: SipFacts::default() };
-        }
-        let (kind, sip) = match sip::parse(&captured.raw) {
-            Ok(message) => facts(&message),
-            // A Call-ID line may still be readable, and ties the fragment to its call.
-            Err(_) => (
-                Kind::Malformed,
-                SipFacts { call_id: sip::call_id(&captured.raw).map(text), ..SipFacts::default() },
-            ),
-        };
+        let (kind, sip) = facts(captured.protocol_type, &captured.raw);
+        let sip = sip.map(|text| text.clone().into_owned());
         Self { id, captured, kind, sip }
+    }
+
+    /// The same, lent.
+    #[must_use]
+    pub fn lent(&self) -> MessageRef<'_> {
+        let Self { id, captured, kind, sip } = self;
+        let sip = sip.map(|text| Cow::Borrowed(text.as_str()));
+        MessageRef { id: *id, captured: captured.lent(), kind: *kind, sip }
     }
 
     /// The order in which messages are listed: by time of capture, then by place in the store.
@@ -293,32 +337,58 @@ impl Message {
     }
 }
 
-fn facts(message: &sip::Message<'_>) -> (Kind, SipFacts) {
+impl<'a> MessageRef<'a> {
+    /// Reads the facts out of a captured message. Never fails: what cannot be read stays `None`.
+    #[must_use]
+    pub fn read(id: MessageId, captured: &'a CapturedRef<'_>) -> Self {
+        let (kind, sip) = facts(captured.protocol_type, &captured.raw);
+        Self { id, captured: captured.lent(), kind, sip }
+    }
+
+    /// The same on its own.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        let Self { id, captured, kind, sip } = self;
+        let sip = sip.map(|text| text.clone().into_owned());
+        Message { id: *id, captured: captured.to_captured(), kind: *kind, sip }
+    }
+}
+
+fn facts(protocol_type: u8, raw: &[u8]) -> (Kind, SipFacts<Cow<'_, str>>) {
+    if protocol_type != PROTOCOL_SIP {
+        return (Kind::Other, SipFacts::default());
+    }
+    let Ok(message) = sip::parse(raw) else {
+        // A Call-ID line may still be readable, and ties the fragment to its call.
+        let call_id = sip::call_id(raw).map(lossy);
+        return (Kind::Malformed, SipFacts { call_id, ..SipFacts::default() });
+    };
     let cseq = message.cseq();
     let from = message.from();
     let to = message.to();
+    let via = message.via();
     let mut facts = SipFacts {
         cseq: cseq.as_ref().map(|c| c.number),
-        call_id: message.call_id().map(text),
-        from_user: from.as_ref().and_then(|p| p.user).map(text),
-        from_tag: from.as_ref().and_then(|p| p.tag).map(text),
-        to_user: to.as_ref().and_then(|p| p.user).map(text),
-        to_tag: to.as_ref().and_then(|p| p.tag).map(text),
-        user_agent: message.user_agent().map(text),
-        branch: message.branch().map(text),
-        sent_by: message.via().and_then(|via| sent_by(&via)),
+        call_id: message.call_id().map(lossy),
+        from_user: from.as_ref().and_then(|p| p.user).map(lossy),
+        from_tag: from.as_ref().and_then(|p| p.tag).map(lossy),
+        to_user: to.as_ref().and_then(|p| p.user).map(lossy),
+        to_tag: to.as_ref().and_then(|p| p.tag).map(lossy),
+        user_agent: message.user_agent().map(lossy),
+        branch: via.as_ref().and_then(|via| via.branch).map(lossy),
+        sent_by: via.as_ref().and_then(sent_by),
         ..SipFacts::default()
     };
     let kind = match message.start() {
         sip::StartLine::Request { method, uri } => {
-            facts.method = Some(text(method));
-            facts.request_uri = Some(text(uri));
+            facts.method = Some(lossy(method));
+            facts.request_uri = Some(lossy(uri));
             Kind::Request
         }
         sip::StartLine::Reply { status, reason } => {
-            facts.method = cseq.map(|c| text(c.method));
+            facts.method = cseq.map(|c| lossy(c.method));
             facts.status = Some(status);
-            facts.reason = Some(text(reason));
+            facts.reason = Some(lossy(reason));
             Kind::Reply
         }
     };
@@ -331,10 +401,6 @@ fn sent_by(via: &sip::Via<'_>) -> Option<SocketAddr> {
     let default = if via.transport.eq_ignore_ascii_case(b"TLS") { 5061 } else { 5060 };
     let bare = || host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     host.parse().ok().or_else(|| bare().map(|ip: IpAddr| SocketAddr::new(ip, default)))
-}
-
-fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Opened;
@@ -29,19 +29,19 @@ pub(super) async fn view(opened: Opened) -> Json<CustomerView> {
     Json((&opened.link).into())
 }
 
-pub(super) async fn call(opened: Opened, Params(query): Params<WindowQuery>) -> Result<Json<Call>, ApiError> {
+pub(super) async fn call(opened: Opened, Params(query): Params<WindowQuery>) -> Result<Response, ApiError> {
     let call = opened.call(None, query.read()?).await?;
-    Ok(Json((&call).into()))
+    Ok(Json(Call::from(&call)).into_response())
 }
 
 pub(super) async fn call_of_session(
     opened: Opened,
     path: Result<Path<(String, String)>, PathRejection>,
     Params(query): Params<WindowQuery>,
-) -> Result<Json<Call>, ApiError> {
+) -> Result<Response, ApiError> {
     let Path((_, call_id)) = path.map_err(|_| ApiError::OutsideLink)?;
     let call = opened.call(Some(&call_id), query.read()?).await?;
-    Ok(Json((&call).into()))
+    Ok(Json(Call::from(&call)).into_response())
 }
 
 pub(super) async fn session(

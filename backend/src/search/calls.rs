@@ -204,14 +204,15 @@ struct Sighted {
 }
 
 impl Sighted {
-    fn in_full(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+    fn in_full(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, _: &mut Vec<u8>) -> Option<Self> {
         let message = wanted.message(id, captured)?;
         let opens = message.kind == Kind::Request && message.sip.to_tag.is_none();
-        Some(Self { order: message.order(), call_id: message.sip.call_id, opens })
+        let call_id = message.sip.call_id.map(Cow::into_owned);
+        Some(Self { order: (captured.captured_at_us, id), call_id, opens })
     }
 
     /// The same for a filter without conditions on facts.
-    fn in_brief(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+    fn in_brief(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, _: &mut Vec<u8>) -> Option<Self> {
         let (brief, call_id) = wanted.brief(id, captured)?;
         let opens = brief.kind == Kind::Request && !brief.has_to_tag;
         Some(Self { order: (brief.at_us, id), call_id: call_id.map(Cow::into_owned), opens })

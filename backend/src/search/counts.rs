@@ -165,7 +165,7 @@ impl Search {
                 let told_apart = value.as_ref().is_none_or(|value| {
                     values.contains(value) || values.len() < MOST_VALUES && values.insert(value.clone())
                 });
-                let at_us = message.captured_at_us();
+                let at_us = message.captured.captured_at_us;
                 let bucket = at_us.saturating_sub(at_us.rem_euclid(counting.interval_us));
                 for count in [&mut counts.total, counts.buckets.entry(bucket).or_default()] {
                     count.add(value.as_deref(), told_apart);

@@ -2,10 +2,10 @@
 //! it each on its own; it is shown and counted once.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
 
-use xxhash_rust::xxh3::Xxh3Builder;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::call::message::{CapturedRef, Message};
 
@@ -13,8 +13,7 @@ use crate::call::message::{CapturedRef, Message};
 const LOOK_AFTER: usize = 64 * 1024;
 
 /// The hash has a seed of its own in each process, so nobody can prepare two messages that share one.
-static HASHER: LazyLock<Xxh3Builder> =
-    LazyLock::new(|| Xxh3Builder::new().with_seed(RandomState::new().hash_one(())));
+static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
 
 /// What a message is recognised by: its time of capture, and the hash of all that was captured.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -23,7 +22,44 @@ pub struct Print(i64, u64);
 impl Print {
     /// Of a captured message.
     pub fn of(captured: &CapturedRef<'_>) -> Self {
-        Self(captured.captured_at_us, HASHER.hash_one(captured))
+        let mut chained = Chained(*SEED);
+        captured.hash(&mut chained);
+        Self(captured.captured_at_us, chained.finish())
+    }
+}
+
+/// Hashes each part with the hash of those before it as its seed; what is no longer than a word is folded in.
+struct Chained(u64);
+
+impl Hasher for Chained {
+    fn write(&mut self, octets: &[u8]) {
+        self.0 = xxh3_64_with_seed(octets, self.0);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio: odd, and about as many ones as zeros.
+        let wide = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = wide as u64 ^ (wide >> 64) as u64;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -68,10 +104,8 @@ impl Seen {
     }
 
     /// These are seen from now on.
-    pub fn extend<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
-        for message in messages {
-            self.is_new(message);
-        }
+    pub fn extend(&mut self, prints: &[Print]) {
+        self.prints.extend(prints);
     }
 
     /// Tells that a walk has come to the slice whose last message is of this time: what is captured after it

@@ -5,7 +5,7 @@ mod condition;
 use super::Window;
 use crate::call::Call;
 use crate::call::event::EventPaths;
-use crate::call::message::{CapturedRef, Kind, Message, PROTOCOL_SIP, Transport};
+use crate::call::message::{CapturedRef, Kind, Message, MessageRef, PROTOCOL_SIP, Transport};
 use crate::call::summary::Summary;
 use crate::store::Key;
 
@@ -145,7 +145,8 @@ impl Filter {
     /// Whether the message meets every condition, and none of those that it must not.
     #[must_use]
     pub fn accepts(&self, message: &Message) -> bool {
-        self.may_accept(&message.captured.lent()) && self.accepts_facts(message)
+        let message = message.lent();
+        self.may_accept(&message.captured) && self.accepts_facts(&message)
     }
 
     /// Whether a message meets what can be told before its facts are read.
@@ -157,7 +158,7 @@ impl Filter {
 
     /// Whether a message meets the rest.
     #[must_use]
-    pub fn accepts_facts(&self, message: &Message) -> bool {
+    pub fn accepts_facts(&self, message: &MessageRef<'_>) -> bool {
         !self.any_fact_is(message, false)
             && self.not.as_ref().is_none_or(|not| !not.any_fact_is(message, true))
     }
@@ -214,7 +215,8 @@ impl Filter {
 
     /// Whether one of the conditions that are set comes out as this.
     fn any_is(&self, message: &Message, verdict: bool) -> bool {
-        self.any_captured_is(&message.captured.lent(), verdict) || self.any_fact_is(message, verdict)
+        let message = message.lent();
+        self.any_captured_is(&message.captured, verdict) || self.any_fact_is(&message, verdict)
     }
 
     fn any_captured_is(&self, captured: &CapturedRef<'_>, verdict: bool) -> bool {
@@ -235,7 +237,7 @@ impl Filter {
             || is(self.contains.as_ref().map(|wanted| wanted.are_in(&captured.raw)))
     }
 
-    fn any_fact_is(&self, message: &Message, verdict: bool) -> bool {
+    fn any_fact_is(&self, message: &MessageRef<'_>, verdict: bool) -> bool {
         let sip = &message.sip;
         let user = |wanted: &Option<UserFilter>, found: Option<&str>| {
             wanted.as_ref().is_some_and(|wanted| found.is_some_and(|user| wanted.accepts(user)) == verdict)

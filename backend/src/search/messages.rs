@@ -4,14 +4,17 @@
 //! is newer stands (ADR 0031).
 
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::cursor::{Cursor, List};
-use super::duplicates::Seen;
+use super::duplicates::{Print, Seen};
 use super::filter::Filter;
-use super::steps::{Step, Steps};
+use super::steps::{Step, Steps, Wanted};
 use super::{Listing, Page, Search, SearchError};
-use crate::call::message::{Message, MessageId};
+use crate::call::message::{CapturedRef, Message, MessageId, MessageRef};
 use crate::store::Walk;
 
 /// What so many messages of a page come to at most, octets of payload; one is listed however long it is.
@@ -29,11 +32,90 @@ const MOST_HELD: usize = if cfg!(test) { 60 } else { 2048 };
 /// Of a page that is given in parts, messages of so many octets of payload are held at most.
 const HELD_BYTES: usize = 1 << 20;
 
+/// What is written of what is held comes to at most so many times as much; of SIP it is less than twice as much.
+const WRITTEN: usize = 4;
+
+/// What a page has of each of its messages.
+pub trait Listed: Send + 'static {
+    /// Reads it where the message lies. What is written of it goes to the end of the text.
+    fn read(message: MessageRef<'_>, text: &mut Vec<u8>) -> Self;
+}
+
+/// Boxed, since those that were found are sorted.
+impl Listed for Box<Message> {
+    fn read(message: MessageRef<'_>, _: &mut Vec<u8>) -> Self {
+        Self::new(message.to_message())
+    }
+}
+
+/// A message that a walk met.
+struct Met<T> {
+    place: Cursor,
+    print: Print,
+    size_bytes: usize,
+    item: T,
+    /// Where what was written of it stands in its slice's text.
+    text: Range<usize>,
+}
+
+impl<T: Listed> Met<T> {
+    fn read(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, text: &mut Vec<u8>) -> Option<Self> {
+        let message = wanted.message(id, captured)?;
+        let begin = text.len();
+        let item = T::read(message, text);
+        Some(Self {
+            place: Cursor { captured_at_us: captured.captured_at_us, id },
+            print: Print::of(captured),
+            size_bytes: captured.raw.len(),
+            item,
+            text: begin..text.len(),
+        })
+    }
+}
+
+/// A message that was found.
+pub struct Found<T> {
+    /// What the page has of it.
+    pub item: T,
+    /// What was written of it.
+    pub text: Bytes,
+    place: Cursor,
+    print: Print,
+    /// Octets of its payload.
+    size_bytes: usize,
+    /// Whether nothing else is kept in memory by its text.
+    is_alone: bool,
+}
+
+impl<T> Found<T> {
+    /// A message that was read from elsewhere.
+    #[cfg(test)]
+    pub fn of(message: &Message, item: T, text: Bytes) -> Self {
+        let (captured_at_us, id) = message.order();
+        Self {
+            item,
+            text,
+            place: Cursor { captured_at_us, id },
+            print: Print::of(&message.captured.lent()),
+            size_bytes: message.captured.raw.len(),
+            is_alone: false,
+        }
+    }
+
+    /// Lets go of what was written of others.
+    fn keep_alone(&mut self) {
+        if !self.is_alone && !self.text.is_empty() {
+            self.text = Bytes::copy_from_slice(&self.text);
+        }
+        self.is_alone = true;
+    }
+}
+
 /// A page of messages in the making.
-pub struct Messages {
+pub struct Messages<T> {
     search: Search,
     filter: Filter,
-    steps: Steps,
+    steps: Steps<Met<T>>,
     deadline: Instant,
     /// So many messages fit on the rest of the page.
     left: usize,
@@ -45,14 +127,14 @@ pub struct Messages {
     after: Option<Cursor>,
     /// Whether something was given.
     is_begun: bool,
-    /// The newest that were not given yet, in the order of the list. Boxed, since they are sorted.
-    found: Vec<(Cursor, Box<Message>)>,
+    /// The newest that were not given yet, in the order of the list.
+    found: Vec<Found<T>>,
     /// What comes after this place was not held, and is read again.
     floor: Option<(i64, MessageId)>,
     /// What stands before this page and has its first time: a duplicate of it may be still to come.
-    listed: Vec<Message>,
+    listed: Vec<Print>,
     partial: bool,
-    end: Option<Listing<Message>>,
+    end: Option<Listing<T>>,
 }
 
 impl Search {
@@ -66,9 +148,10 @@ impl Search {
         loop {
             let part = messages.next().await?;
             if part.is_empty() {
-                return Ok(Listing { items, ..messages.end() });
+                let Listing { next_cursor, partial, reached_us, .. } = messages.end();
+                return Ok(Listing { items, next_cursor, partial, reached_us });
             }
-            items.extend(part);
+            items.extend(part.into_iter().map(|found: Found<Box<Message>>| *found.item));
         }
     }
 
@@ -76,7 +159,11 @@ impl Search {
     ///
     /// # Errors
     /// As [`messages`](Self::messages).
-    pub async fn messages_in_parts(&self, filter: &Filter, page: &Page) -> Result<Messages, SearchError> {
+    pub async fn messages_in_parts<T: Listed>(
+        &self,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<Messages<T>, SearchError> {
         let after = page.cursor.as_deref().map(|text| Cursor::decode(List::Messages, text)).transpose()?;
         Ok(Messages {
             search: self.clone(),
@@ -96,30 +183,30 @@ impl Search {
         })
     }
 
-    async fn steps_after(
+    async fn steps_after<T: Listed>(
         &self,
         filter: &Filter,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Result<Steps, SearchError> {
+    ) -> Result<Steps<Met<T>>, SearchError> {
         let walk = self.walk_for(filter);
         let after_us = after.map(|after| after.captured_at_us);
         let walk = Walk { until_us: walk.until_us.into_iter().chain(after_us).min(), ..walk };
         // Unless some are left out, each slice has one message of the page at least; where it is wanted whole, more.
         let expected = if filter.wants_whole_slices() { limit / 2 + 1 } else { limit + 1 };
-        let steps = Steps::new(self, walk, filter.clone());
+        let steps = Steps::reading(self, walk, filter.clone(), Met::read);
         let steps =
             if limit > PART { steps.beginning_with(SLICES).evenly() } else { steps.beginning_with(expected) };
         Ok(steps.with(self.not_keyed_for(filter).await?))
     }
 }
 
-impl Messages {
+impl<T: Listed> Messages<T> {
     /// The next part of the page; an empty one at its end.
     ///
     /// # Errors
     /// When the store is away.
-    pub async fn next(&mut self) -> Result<Vec<Message>, SearchError> {
+    pub async fn next(&mut self) -> Result<Vec<Found<T>>, SearchError> {
         while self.end.is_none() {
             let step = self.steps.next().await?;
             let newest_unseen_us = step.next.map(|(last_us, _)| last_us);
@@ -146,7 +233,7 @@ impl Messages {
 
     /// What is to be said of the page after its last part; it has no items.
     #[must_use]
-    pub fn end(self) -> Listing<Message> {
+    pub fn end(self) -> Listing<T> {
         self.end.unwrap_or(Listing { items: Vec::new(), next_cursor: None, partial: true, reached_us: None })
     }
 
@@ -160,56 +247,60 @@ impl Messages {
     }
 
     /// Takes what a step found.
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Step<Met<T>>) {
         self.partial |= step.partial;
         let count = self.found.len() + self.listed.len();
-        for message in step.slices.into_iter().flat_map(|slice| slice.messages) {
-            let order = message.order();
-            if self.after.is_none_or(|after| order < after.order()) {
-                if self.floor.is_none_or(|floor| order >= floor) {
-                    self.found.push((Cursor::at(&message), Box::new(message)));
+        for slice in step.slices {
+            for Met { place, print, size_bytes, item, text } in slice.messages {
+                if self.after.is_none_or(|after| place.order() < after.order()) {
+                    if self.floor.is_none_or(|floor| place.order() >= floor) {
+                        let text = slice.text.slice(text);
+                        self.found.push(Found { item, text, place, print, size_bytes, is_alone: false });
+                    }
+                } else if self.after.is_some_and(|after| after.captured_at_us == place.captured_at_us) {
+                    self.listed.push(print);
                 }
-            } else if self.after.is_some_and(|after| after.captured_at_us == message.captured_at_us()) {
-                self.listed.push(message);
             }
         }
         if self.found.len() + self.listed.len() == count {
             return;
         }
-        self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
+        self.found.sort_unstable_by_key(|found| Reverse(found.place.order()));
         let mut seen = Seen::default();
         seen.extend(&self.listed);
-        self.search.leave_out(&mut self.found, |(_, message)| seen.is_new(message));
-        let mut bytes = 0;
+        self.search.leave_out(&mut self.found, |found| seen.is_new_print(found.print));
+        let (mut bytes, mut written) = (0, 0);
         let most_bytes = self.left_bytes.min(self.held_bytes);
-        let fits = |(_, message): &&(Cursor, Box<Message>)| {
-            bytes += message.captured.raw.len();
-            bytes <= most_bytes
+        let most_written = self.held_bytes * WRITTEN;
+        let fits = |found: &&Found<T>| {
+            bytes += found.size_bytes;
+            written += found.text.len();
+            bytes <= most_bytes && written <= most_written
         };
         let held = self.found.iter().take(self.left.min(MOST_HELD)).take_while(fits).count().max(1) + 1;
         if held < self.found.len() {
             self.found.truncate(held);
-            self.floor = self.found.last().map(|(place, _)| place.order());
+            self.floor = self.found.last().map(|found| found.place.order());
         }
     }
 
     /// What of it stands and fits on the page, while nothing that is to come is newer than this.
-    fn give(&mut self, newest_unseen_us: Option<i64>) -> Vec<Message> {
+    fn give(&mut self, newest_unseen_us: Option<i64>) -> Vec<Found<T>> {
         let stands = |place: &Cursor| newest_unseen_us.is_none_or(|us| place.captured_at_us > us);
         let mut given = 0;
-        for (place, message) in self.found.iter().take_while(|(place, _)| stands(place)) {
-            let bytes = message.captured.raw.len();
-            if self.left == 0 || (bytes > self.left_bytes && self.is_begun) {
+        for found in self.found.iter().take_while(|found| stands(&found.place)) {
+            if self.left == 0 || (found.size_bytes > self.left_bytes && self.is_begun) {
                 break;
             }
             given += 1;
             self.left -= 1;
-            self.left_bytes = self.left_bytes.saturating_sub(bytes);
-            (self.after, self.is_begun) = (Some(*place), true);
+            self.left_bytes = self.left_bytes.saturating_sub(found.size_bytes);
+            (self.after, self.is_begun) = (Some(found.place), true);
         }
-        let part: Vec<Message> = self.found.drain(..given).map(|(_, message)| *message).collect();
-        let is_full = self.found.first().is_some_and(|(place, message)| {
-            self.left == 0 || (stands(place) && self.is_begun && message.captured.raw.len() > self.left_bytes)
+        let part: Vec<_> = self.found.drain(..given).collect();
+        self.found.iter_mut().for_each(Found::keep_alone);
+        let is_full = self.found.first().is_some_and(|found| {
+            self.left == 0 || (stands(&found.place) && self.is_begun && found.size_bytes > self.left_bytes)
         });
         // Each page comes further than the one before, however long that takes.
         let is_further =
@@ -222,10 +313,10 @@ impl Messages {
             self.end_at(Some(Cursor::just_after(us)), Some(us));
         } else if newest_unseen_us.is_some_and(|us| is_further(&us))
             && self.found.len() > self.left
-            && let Some((last, _)) = self.left.checked_sub(1).and_then(|last| self.found.get(last))
+            && let Some(last) = self.left.checked_sub(1).and_then(|last| self.found.get(last))
         {
             // The page is full: what is older does not come onto it any more. Nor does a duplicate of what was listed before it.
-            self.steps.since(last.captured_at_us);
+            self.steps.since(last.place.captured_at_us);
         }
         part
     }

@@ -4,7 +4,7 @@
 use super::filter::Filter;
 use super::{Listing, Page, Search, SearchError, Session, Window};
 use crate::call::Call;
-use crate::call::message::{CapturedRef, Kind, Message};
+use crate::call::message::{CapturedRef, Kind};
 
 /// What a customer may see.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,13 +44,7 @@ pub struct Scoped {
 }
 
 impl Scope {
-    /// Whether a message is within the scope; an event never is.
-    #[must_use]
-    pub fn accepts(&self, message: &Message) -> bool {
-        self.holds(message.kind, &message.captured.lent(), message.sip.call_id.as_deref())
-    }
-
-    /// The same, of a message of which only that is known.
+    /// Whether a message is within the scope, of which that is known; an event never is.
     #[must_use]
     pub fn holds(&self, kind: Kind, captured: &CapturedRef<'_>, call_id: Option<&str>) -> bool {
         let of_subject = match &self.subject {

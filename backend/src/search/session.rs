@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::task::spawn_blocking;
@@ -69,8 +70,7 @@ impl Search {
             responses: BTreeMap::new(),
             partial: false,
         };
-        let mut calls: HashMap<Word, Vec<Brief>, BuildHasherDefault<Hashed>> = HashMap::default();
-        let (mut kept, mut seen) = (0, Seen::default());
+        let (mut calls, mut seen) = (Calls::default(), Seen::default());
         let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read).whole();
         let mut next = Some(steps.next().await?);
         while let Some(step) = next.take() {
@@ -86,8 +86,7 @@ impl Search {
                     }
                     for of_call in slice.messages.chunk_by(|a, b| a.call_id == b.call_id) {
                         if let Some(call_id) = of_call.first().and_then(|part| part.call_id) {
-                            calls.entry(call_id).or_default().extend(of_call.iter().map(|part| part.brief));
-                            kept += of_call.len();
+                            calls.take(call_id, of_call);
                         }
                     }
                 }
@@ -98,15 +97,15 @@ impl Search {
             };
             // The next slices are read while these are taken.
             let (read, ()) = tokio::join!(steps.next(), take);
-            if kept > MOST_KEPT {
+            if calls.messages.len() > MOST_KEPT {
                 session.partial = true;
                 break;
             }
             seen.reached(last_us);
             next = Some(read?);
         }
-        session.calls = calls.len() as u64;
-        for (outcome, final_status) in courses(calls.into_values().collect()).await? {
+        session.calls = calls.last.len() as u64;
+        for (outcome, final_status) in calls.courses().await? {
             *session.outcomes.entry(outcome.as_str()).or_default() += 1;
             if let Some(status) = final_status {
                 *session.responses.entry(status).or_default() += 1;
@@ -128,31 +127,60 @@ struct Part {
 }
 
 impl Part {
-    fn read(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>) -> Option<Self> {
+    fn read(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, _: &mut Vec<u8>) -> Option<Self> {
         let (brief, call_id) = wanted.brief(id, captured)?;
         Some(Self { brief, call_id: call_id.as_deref().map(Word::of), print: Print::of(captured) })
     }
 }
 
-/// How calls went, read on several threads.
-async fn courses(mut calls: Vec<Vec<Brief>>) -> Result<Vec<(Outcome, Option<u16>)>, SearchError> {
-    let share = calls.len().div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
-    let mut parts = Vec::new();
-    while !calls.is_empty() {
-        let rest = calls.split_off(share.min(calls.len()));
-        let part = std::mem::replace(&mut calls, rest);
-        parts.push(spawn_blocking(|| {
-            let course = |mut messages: Vec<Brief>| {
-                messages.sort_unstable_by(Brief::order);
-                let course = Course::read(&messages);
-                (course.outcome, course.final_status)
-            };
-            part.into_iter().map(course).collect::<Vec<_>>()
-        }));
+/// Messages of calls, in the order in which they were met.
+#[derive(Default)]
+struct Calls {
+    /// Each with the place of the one of its call that was met before.
+    messages: Vec<(Brief, Option<u32>)>,
+    /// The place of the last of each call.
+    last: HashMap<Word, u32, BuildHasherDefault<Hashed>>,
+}
+
+impl Calls {
+    /// Takes messages of one call.
+    fn take(&mut self, call_id: Word, parts: &[Part]) {
+        // More than `MOST_KEPT` and those of one slice are never taken.
+        let place = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        let mut before = self.last.get(&call_id).copied();
+        let places = parts.iter().zip(place..);
+        self.messages.extend(places.map(|(part, place)| (part.brief, before.replace(place))));
+        self.last.extend(before.map(|last| (call_id, last)));
     }
-    let mut courses = Vec::new();
-    for part in parts {
-        courses.extend(part.await.map_err(|error| StoreError::Away(error.to_string()))?);
+
+    /// How they went, read on several threads.
+    async fn courses(self) -> Result<Vec<(Outcome, Option<u16>)>, SearchError> {
+        let last: Vec<u32> = self.last.into_values().collect();
+        let messages = Arc::new(self.messages);
+        let share = last.len().div_ceil(available_parallelism().map_or(1, usize::from)).max(1);
+        let parts = last.chunks(share).map(|last| {
+            let (messages, last) = (Arc::clone(&messages), last.to_vec());
+            spawn_blocking(move || {
+                let mut of_call = Vec::new();
+                let course = |last: u32| {
+                    of_call.clear();
+                    let mut next = Some(last);
+                    while let Some((brief, before)) = next.and_then(|place| messages.get(place as usize)) {
+                        of_call.push(*brief);
+                        next = *before;
+                    }
+                    of_call.sort_unstable_by(Brief::order);
+                    let course = Course::read(&of_call);
+                    (course.outcome, course.final_status)
+                };
+                last.into_iter().map(course).collect::<Vec<_>>()
+            })
+        });
+        let parts: Vec<_> = parts.collect();
+        let mut courses = Vec::with_capacity(last.len());
+        for part in parts {
+            courses.extend(part.await.map_err(|error| StoreError::Away(error.to_string()))?);
+        }
+        Ok(courses)
     }
-    Ok(courses)
 }

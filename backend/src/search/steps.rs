@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::filter::{Filter, Octets};
@@ -12,8 +13,9 @@ use super::scope::Scope;
 use super::union::Union;
 use super::{Search, SearchError};
 use crate::call::brief::Brief;
-use crate::call::message::{CapturedRef, Message, MessageId};
+use crate::call::message::{CapturedRef, Message, MessageId, MessageRef};
 use crate::store::{Key, StoreError, StoredSlice, Walk, Walked};
+use crate::text::lossy;
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
 const FIRST: u32 = 256;
@@ -54,6 +56,8 @@ pub struct Step<M = Message> {
 pub struct ReadSlice<M = Message> {
     /// Messages that meet the filter, in order of capture.
     pub messages: Vec<M>,
+    /// What was written of them, and of those of other slices.
+    pub text: Bytes,
 }
 
 /// A walk, with what its messages must meet and what is read of them.
@@ -77,8 +81,9 @@ pub struct Steps<M = Message> {
     ahead: Option<AbortOnDropHandle<Result<Walked, StoreError>>>,
 }
 
-/// Reads a captured message, if it is one of those that are wanted.
-pub type Read<M> = fn(&Wanted, MessageId, &CapturedRef<'_>) -> Option<M>;
+/// Reads a captured message, if it is one of those that are wanted. What it writes of it goes to the end of the text that the
+/// slices read with it share.
+pub type Read<M> = fn(&Wanted, MessageId, &CapturedRef<'_>, &mut Vec<u8>) -> Option<M>;
 
 /// What messages must meet.
 pub struct Wanted {
@@ -91,7 +96,9 @@ pub struct Wanted {
 impl Steps {
     /// A walk for the messages of a filter.
     pub fn new(search: &Search, walk: Walk, filter: Filter) -> Self {
-        Self::reading(search, walk, filter, Wanted::message)
+        Self::reading(search, walk, filter, |wanted, id, captured, _| {
+            Some(wanted.message(id, captured)?.to_message())
+        })
     }
 }
 
@@ -202,10 +209,12 @@ fn limit_after(wished: u32, stored: &[StoredSlice], is_rare: bool) -> u32 {
 }
 
 impl Wanted {
-    pub fn message(&self, id: MessageId, captured: &CapturedRef<'_>) -> Option<Message> {
-        let accepted = self.filter.may_accept(captured);
-        let message = accepted.then(|| Message::read(id, captured.to_captured()))?;
-        let in_scope = || self.scope.as_ref().is_none_or(|scope| scope.accepts(&message));
+    /// The message, with its facts, where it lies.
+    pub fn message<'a>(&self, id: MessageId, captured: &'a CapturedRef<'_>) -> Option<MessageRef<'a>> {
+        let message = self.filter.may_accept(captured).then(|| MessageRef::read(id, captured))?;
+        let call_id = message.sip.call_id.as_deref();
+        let in_scope =
+            || self.scope.as_ref().is_none_or(|scope| scope.holds(message.kind, captured, call_id));
         (self.filter.accepts_facts(&message) && in_scope()).then_some(message)
     }
 
@@ -219,18 +228,19 @@ impl Wanted {
             return None;
         }
         let (brief, call_id) = Brief::read(id, captured);
-        let call_id = call_id.map(String::from_utf8_lossy);
+        let call_id = call_id.map(lossy);
         let in_scope = |scope: &Scope| scope.holds(brief.kind, captured, call_id.as_deref());
         self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id))
     }
 
     fn read<M>(&self, stored: &[StoredSlice], since_us: i64, read: Read<M>, step: &mut Step<M>) {
+        let mut text = Vec::new();
         for slice in stored {
             let mut messages = Vec::new();
             let wanted = |octets: &[u8]| self.needles.iter().all(|needle| needle.are_in(octets));
             let visited = slice.visit(wanted, |id, captured| {
                 if captured.captured_at_us >= since_us {
-                    messages.extend(read(self, id, &captured));
+                    messages.extend(read(self, id, &captured, &mut text));
                 }
             });
             if let Err(error) = visited {
@@ -239,8 +249,12 @@ impl Wanted {
                 continue;
             }
             if !messages.is_empty() {
-                step.slices.push(ReadSlice { messages });
+                step.slices.push(ReadSlice { messages, text: Bytes::new() });
             }
+        }
+        if !text.is_empty() {
+            let text = Bytes::from(text);
+            step.slices.iter_mut().for_each(|slice| slice.text = text.clone());
         }
     }
 }

@@ -1,5 +1,5 @@
 use crate::header::{Known, known};
-use crate::party::first_party;
+use crate::party::{first_party, first_tag};
 use crate::start::{is_token, split_start};
 use crate::{Header, Headers, NotSip, Party, StartLine, Via};
 
@@ -113,6 +113,16 @@ impl<'a> Message<'a> {
     /// To. RFC 3261 §20.39.
     pub fn to(&self) -> Option<Party<'a>> {
         self.to.and_then(first_party)
+    }
+
+    /// Tag of From, without a look at the rest of it.
+    pub fn from_tag(&self) -> Option<&'a [u8]> {
+        self.from.and_then(first_tag)
+    }
+
+    /// Tag of To, without a look at the rest of it.
+    pub fn to_tag(&self) -> Option<&'a [u8]> {
+        self.to.and_then(first_tag)
     }
 
     /// First Contact. RFC 3261 §20.10. `None` for `*`.

@@ -21,6 +21,18 @@ pub struct Party<'a> {
 /// The first party of a header. RFC 3261 §20.10, `name-addr` and `addr-spec`; without angle brackets all parameters
 /// belong to the header.
 pub(crate) fn first_party(value: &[u8]) -> Option<Party<'_>> {
+    let (display, uri, params) = split(value)?;
+    let display = display_name(display);
+    Some(Party { display, uri, user: uri_user(uri), host: uri_host(uri), tag: param(params, b"tag") })
+}
+
+/// Tag of the first party of a header.
+pub(crate) fn first_tag(value: &[u8]) -> Option<&[u8]> {
+    param(split(value)?.2, b"tag")
+}
+
+/// The display name, the URI and the parameters of the first party of a header.
+fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let value = first_of_list(value).trim_ascii();
     // A quote that is never closed must not hide the URI behind it.
     let open = find_unquoted(value, b'<').or_else(|| memchr(b'<', value));
@@ -28,19 +40,16 @@ pub(crate) fn first_party(value: &[u8]) -> Option<Party<'_>> {
         Some(open) => {
             let after = &value[open + 1..];
             let close = memchr(b'>', after).unwrap_or(after.len());
-            (display_name(&value[..open]), &after[..close], &after[close..])
+            (&value[..open], &after[..close], &after[close..])
         }
         None => {
             let end = memchr(b';', value).unwrap_or(value.len());
-            (None, &value[..end], &value[end..])
+            (&value[..0], &value[..end], &value[end..])
         }
     };
     let uri = uri.trim_ascii();
     // `*` is a Contact that names nobody.
-    if uri.is_empty() || uri == b"*" {
-        return None;
-    }
-    Some(Party { display, uri, user: uri_user(uri), host: uri_host(uri), tag: param(params, b"tag") })
+    (!uri.is_empty() && uri != b"*").then_some((display, uri, params))
 }
 
 fn display_name(value: &[u8]) -> Option<&[u8]> {
@@ -59,6 +68,7 @@ mod tests {
     type Fields<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Option<&'a [u8]>, Option<&'a [u8]>);
 
     fn fields(value: &[u8]) -> Option<Fields<'_>> {
+        assert_eq!(first_tag(value), first_party(value).and_then(|party| party.tag));
         first_party(value).map(|party| (party.display, party.user, party.host, party.tag))
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use memchr::memmem;
 
 use crate::call::event::{self, JsonPath};
-use crate::call::message::Message;
+use crate::call::message::MessageRef;
 use crate::network::Network;
 
 /// An address to look for: a host, a host and port, or a network.
@@ -161,7 +161,7 @@ impl JsonFilter {
         Ok(Self { path, value: value.to_owned() })
     }
 
-    pub(super) fn accepts(&self, message: &Message) -> bool {
+    pub(super) fn accepts(&self, message: &MessageRef<'_>) -> bool {
         event::payload(message).and_then(|payload| self.path.text(&payload)).as_ref() == Some(&self.value)
     }
 }
@@ -252,7 +252,7 @@ impl HeaderFilter {
         Octets::verbatim(&self.value)
     }
 
-    pub(super) fn accepts(&self, message: &Message) -> bool {
+    pub(super) fn accepts(&self, message: &MessageRef<'_>) -> bool {
         sip::parse(&message.captured.raw).is_ok_and(|message| {
             message
                 .headers()

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::call::event::{self, EventPaths};
-use crate::call::message::{CapturedRef, Kind, Message, MessageId, PROTOCOL_SIP};
+use crate::call::message::{CapturedRef, Kind, MessageId, MessageRef, PROTOCOL_SIP};
 use crate::store::Key;
 use crate::text;
 
@@ -141,7 +141,7 @@ fn user(uri: &str) -> Option<&str> {
 
 /// The call that an event names, and what the event is found by.
 fn read_event(captured: &CapturedRef<'_>, paths: &EventPaths) -> (Option<String>, Vec<Key>) {
-    let message = Message::read(MessageId::default(), captured.to_captured());
+    let message = MessageRef::read(MessageId::default(), captured);
     let mut keys = vec![Key::protocol(captured.protocol_type)];
     keys.extend(captured.correlation_id.as_deref().map(Key::event));
     if let Some(payload) = event::payload(&message) {
@@ -156,7 +156,7 @@ fn read_event(captured: &CapturedRef<'_>, paths: &EventPaths) -> (Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::message::Captured;
+    use crate::call::message::{Captured, Message};
     use crate::call::sample::{answered, call};
 
     fn sample(raw: &[u8]) -> Captured {
