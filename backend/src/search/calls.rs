@@ -3,19 +3,22 @@
 //! A walk brings slices by their last messages, so nothing that is to come is newer than the last message of the next slice: what
 //! is newer stands, and a page is done as soon as that is enough (ADR 0031).
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
 
 use super::cursor::{Cursor, List};
+use super::duplicates::Hashed;
 use super::filter::Filter;
 use super::steps::{ReadSlice, Steps, Wanted};
 use super::{Listing, Page, Search, SearchError};
 use crate::call::Call;
+use crate::call::brief::Word;
 use crate::call::message::{CapturedRef, Kind, MessageId};
 use crate::store::Walk;
 
@@ -63,15 +66,14 @@ impl Making {
     /// found and met so far; `None` where that is not enough for a page. A call of which no message was met that opens a dialog has
     /// most likely begun before.
     fn in_doubt(&self, met: &Met) -> Option<usize> {
-        let is_likely = |order: &(i64, MessageId), call: &MetCall| call.opens && self.is_to_come(*order);
-        let likely = met.waiting.iter().filter(|(order, call)| is_likely(order, call));
-        let mut places: Vec<_> = likely.map(|(order, _)| *order).collect();
+        let is_likely = |call: &&MetCall| call.opens && self.is_to_come(call.first);
+        let mut places: Vec<_> = met.waiting().filter(is_likely).map(|call| call.first).collect();
         places.extend(self.found.iter().map(|(place, _)| place.order()));
         if places.len() <= self.most {
             return None;
         }
         let (_, last, _) = places.select_nth_unstable_by_key(self.most, |place| Reverse(*place));
-        Some(met.waiting.range(*last..).filter(|(order, call)| !is_likely(order, call)).count())
+        Some(met.waiting().filter(|call| call.first >= *last && !is_likely(call)).count())
     }
 
     fn sort(&mut self) {
@@ -144,26 +146,27 @@ impl Search {
         let is_whole = of_place.correlation_id.is_some() && of_place.wants_whole_slices();
         let is_brief = is_whole && of_place.call_id.is_none();
         let read = if is_brief { Sighted::in_brief } else { Sighted::in_full };
-        let mut steps = Steps::reading(self, walk, of_place.clone(), read);
+        let mut steps = Steps::reading(self, walk, of_place.clone(), read).first_of_slices();
         let mut met = Met::default();
         let (mut walked, patience) = (0, Instant::now() + page.time_limit / 2);
         loop {
             let step = steps.next().await?;
             making.partial |= step.partial;
             walked += step.slices.len();
-            step.slices.into_iter().for_each(|slice| met.meet(slice));
+            step.slices.iter().for_each(|slice| met.meet(slice));
             let newest_unseen_us = step.next.map_or(i64::MIN, |(last_us, _)| last_us);
             let walks_on = is_whole && step.next.is_some() && Instant::now() < patience;
             if walks_on && making.in_doubt(&met).is_none_or(|calls| calls * SLICES_OF_A_CALL > walked) {
                 steps = steps.whole();
                 continue;
             }
-            while let Some(newest_us) = met.newest_us().filter(|us| *us > newest_unseen_us) {
-                if let Some(page) = making.done(newest_us) {
+            let mut calls = met.take(newest_unseen_us);
+            while let Some(newest) = calls.last() {
+                if let Some(page) = making.done(newest.first.0) {
                     return Ok(page);
                 }
-                let call_ids = met.take_newest(newest_unseen_us);
-                let calls = call_ids.iter().map(|call_id| self.listed(call_id, filter, &of_place));
+                let call_ids = calls.split_off(calls.len().saturating_sub(AT_ONCE));
+                let calls = call_ids.iter().rev().map(|call| self.listed(&call.call_id, filter, &of_place));
                 for (place, call) in try_join_all(calls).await?.into_iter().flatten() {
                     if making.is_to_come(place.order()) {
                         making.found.push((place, Box::new(call)));
@@ -198,80 +201,141 @@ impl Search {
 /// What is read of a message that a walk meets.
 struct Sighted {
     order: (i64, MessageId),
-    call_id: Option<String>,
+    /// Its call, and where the Call-ID stands in the slice's text.
+    call: Option<(Word, Range<usize>)>,
     /// Whether it is a request outside of any dialog (RFC 3261 §12.2): most likely the first of its call.
     opens: bool,
 }
 
 impl Sighted {
-    fn in_full(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, _: &mut Vec<u8>) -> Option<Self> {
+    fn in_full(
+        wanted: &Wanted,
+        id: MessageId,
+        captured: &CapturedRef<'_>,
+        text: &mut Vec<u8>,
+    ) -> Option<Self> {
         let message = wanted.message(id, captured)?;
         let opens = message.kind == Kind::Request && message.sip.to_tag.is_none();
-        let call_id = message.sip.call_id.map(Cow::into_owned);
-        Some(Self { order: (captured.captured_at_us, id), call_id, opens })
+        let order = (captured.captured_at_us, id);
+        Some(Self { order, call: call_of(message.sip.call_id.as_deref(), text), opens })
     }
 
     /// The same for a filter without conditions on facts.
-    fn in_brief(wanted: &Wanted, id: MessageId, captured: &CapturedRef<'_>, _: &mut Vec<u8>) -> Option<Self> {
+    fn in_brief(
+        wanted: &Wanted,
+        id: MessageId,
+        captured: &CapturedRef<'_>,
+        text: &mut Vec<u8>,
+    ) -> Option<Self> {
         let (brief, call_id) = wanted.brief(id, captured)?;
         let opens = brief.kind == Kind::Request && !brief.has_to_tag;
-        Some(Self { order: (brief.at_us, id), call_id: call_id.map(Cow::into_owned), opens })
+        Some(Self { order: (brief.at_us, id), call: call_of(call_id.as_deref(), text), opens })
     }
+}
+
+/// A call, whose Call-ID is written to the end of the text.
+fn call_of(call_id: Option<&str>, text: &mut Vec<u8>) -> Option<(Word, Range<usize>)> {
+    let (call_id, begin) = (call_id?, text.len());
+    text.extend_from_slice(call_id.as_bytes());
+    Some((Word::of(call_id), begin..text.len()))
 }
 
 /// Calls that a walk met. One is looked up only when it may be the next of the list: most of those that are met in the middle are
 /// listed much earlier.
 #[derive(Default)]
 struct Met {
-    /// Those not looked up yet, by the first of their messages that was met: they are listed there or before.
-    waiting: BTreeMap<(i64, MessageId), MetCall>,
-    /// All of them; of those that wait, where.
-    all: HashMap<Arc<str>, Option<(i64, MessageId)>>,
+    /// Where in `calls` those are that were not looked up yet.
+    waiting: Vec<usize>,
+    /// All of them, in the order in which they were met.
+    calls: Vec<MetCall>,
+    /// Where in `calls` one is.
+    places: HashMap<Word, usize, BuildHasherDefault<Hashed>>,
 }
 
-/// A call that waits.
+/// A call that was met.
+#[derive(Clone)]
 struct MetCall {
-    call_id: Arc<str>,
-    /// Whether the message that it waits by [opens](Sighted::opens) it.
+    /// The first of its messages that was met: it is listed there or before.
+    first: (i64, MessageId),
+    /// Whether that message [opens](Sighted::opens) it.
     opens: bool,
+    /// Its Call-ID, for as long as it waits.
+    call_id: Box<str>,
 }
 
 impl Met {
-    fn meet(&mut self, slice: ReadSlice<Sighted>) {
-        let Some(Sighted { order, call_id: Some(call_id), opens }) = slice.messages.into_iter().next() else {
+    fn meet(&mut self, slice: &ReadSlice<Sighted>) {
+        let Some(Sighted { order, call: Some((call, call_id)), opens }) = slice.messages.first() else {
             return;
         };
-        match self.all.get_mut(call_id.as_str()) {
-            None => {
-                let call_id: Arc<str> = call_id.into();
-                self.all.insert(Arc::clone(&call_id), Some(order));
-                self.waiting.insert(order, MetCall { call_id, opens });
+        match self.places.entry(*call) {
+            Entry::Vacant(place) => {
+                place.insert(self.calls.len());
+                self.waiting.push(self.calls.len());
+                let call_id = slice.text.get(call_id.clone()).unwrap_or_default();
+                let call_id = String::from_utf8_lossy(call_id).into();
+                self.calls.push(MetCall { first: *order, opens: *opens, call_id });
             }
-            Some(Some(known)) if order < *known => {
-                if let Some(call) = self.waiting.remove(known) {
-                    self.waiting.insert(order, MetCall { opens, ..call });
+            Entry::Occupied(place) => {
+                if let Some(call) = self.calls.get_mut(*place.get()).filter(|call| *order < call.first) {
+                    (call.first, call.opens) = (*order, *opens);
                 }
-                *known = order;
             }
-            Some(_) => {}
         }
     }
 
-    /// None that waits is listed later than this, µs since the epoch.
-    fn newest_us(&self) -> Option<i64> {
-        self.waiting.last_key_value().map(|((at_us, _), _)| *at_us)
+    fn waiting(&self) -> impl Iterator<Item = &MetCall> {
+        self.waiting.iter().filter_map(|place| self.calls.get(*place))
     }
 
-    /// Some of those that may be listed after this time, to be looked up: the newest.
-    fn take_newest(&mut self, after_us: i64) -> Vec<Arc<str>> {
-        let mut taken = Vec::with_capacity(AT_ONCE);
-        while taken.len() < AT_ONCE
-            && let Some(newest) = self.waiting.last_entry().filter(|newest| newest.key().0 > after_us)
-        {
-            let MetCall { call_id, .. } = newest.remove();
-            self.all.insert(Arc::clone(&call_id), None);
-            taken.push(call_id);
+    /// Those that may be listed after this time, µs since the epoch, the newest last. They wait no longer.
+    fn take(&mut self, after_us: i64) -> Vec<MetCall> {
+        let calls = &mut self.calls;
+        let is_taken = |place: &mut usize| calls.get(*place).is_some_and(|call| call.first.0 > after_us);
+        let mut taken: Vec<_> = self.waiting.extract_if(.., is_taken).collect();
+        taken.sort_unstable_by_key(|place| self.calls.get(*place).map(|call| call.first));
+        let take = |place: usize| {
+            self.calls
+                .get_mut(place)
+                .map(|call| MetCall { call_id: std::mem::take(&mut call.call_id), ..*call })
+        };
+        taken.into_iter().filter_map(take).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn slice(at_us: i64, call_id: &str, opens: bool) -> ReadSlice<Sighted> {
+        let mut text = b"what is written of others".to_vec();
+        let call = call_of(Some(call_id), &mut text);
+        let order = (at_us, MessageId::default());
+        ReadSlice { messages: vec![Sighted { order, call, opens }], text: Bytes::from(text) }
+    }
+
+    #[test]
+    fn a_call_waits_by_the_first_of_its_messages_until_it_is_taken_and_never_again() {
+        let mut met = Met::default();
+        for (at_us, call_id, opens) in [
+            (50, "b", false),
+            (40, "a", false),
+            (45, "b", false),
+            (20, "b", true),
+            (30, "b", false),
+            (10, "c", true),
+        ] {
+            met.meet(&slice(at_us, call_id, opens));
         }
-        taken
+        let waiting = |met: &Met| {
+            met.waiting().map(|call| (call.call_id.to_string(), call.first.0, call.opens)).collect::<Vec<_>>()
+        };
+        assert_eq!(waiting(&met), [("b".into(), 20, true), ("a".into(), 40, false), ("c".into(), 10, true)]);
+        let taken: Vec<_> = met.take(10).into_iter().map(|call| call.call_id.to_string()).collect();
+        assert_eq!(taken, ["b", "a"], "the newest last, and none at that time");
+        met.meet(&slice(5, "a", true));
+        assert_eq!(waiting(&met), [("c".into(), 10, true)]);
     }
 }

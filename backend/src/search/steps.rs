@@ -86,11 +86,14 @@ pub struct Steps<M = Message> {
 pub type Read<M> = fn(&Wanted, MessageId, &CapturedRef<'_>, &mut Vec<u8>) -> Option<M>;
 
 /// What messages must meet.
+#[derive(Clone)]
 pub struct Wanted {
     filter: Filter,
     /// What the payload of each message of the filter holds.
     needles: Vec<Octets>,
     scope: Option<Scope>,
+    /// Whether of each slice only the first of them is.
+    is_first_only: bool,
 }
 
 impl Steps {
@@ -105,7 +108,8 @@ impl Steps {
 impl<M: Send + 'static> Steps<M> {
     /// The same, where something else is to be read of a message.
     pub fn reading(search: &Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
-        let wanted = Wanted { needles: filter.needles(), filter, scope: search.scope.clone() };
+        let (needles, scope) = (filter.needles(), search.scope.clone());
+        let wanted = Wanted { filter, needles, scope, is_first_only: false };
         let walk = Walk { limit: FIRST, ..walk };
         let search = search.clone();
         Self {
@@ -120,6 +124,12 @@ impl<M: Send + 'static> Steps<M> {
             is_even: false,
             ahead: None,
         }
+    }
+
+    /// Of each slice only the first message that meets the filter is wanted.
+    pub fn first_of_slices(mut self) -> Self {
+        Arc::make_mut(&mut self.wanted).is_first_only = true;
+        self
     }
 
     /// All of the walk is wanted, so the next slices are always fetched while these are read.
@@ -239,7 +249,8 @@ impl Wanted {
             let mut messages = Vec::new();
             let wanted = |octets: &[u8]| self.needles.iter().all(|needle| needle.are_in(octets));
             let visited = slice.visit(wanted, |id, captured| {
-                if captured.captured_at_us >= since_us {
+                let is_wanted = messages.is_empty() || !self.is_first_only;
+                if is_wanted && captured.captured_at_us >= since_us {
                     messages.extend(read(self, id, &captured, &mut text));
                 }
             });
