@@ -55,6 +55,24 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// The next header that may be a Call-ID, CSeq, From, To or Via: of lines that begin with other letters no more is read
+    /// than where they end.
+    #[inline]
+    pub(crate) fn next_of_identity(&mut self) -> Option<Header<'a>> {
+        loop {
+            let line = self.next_line()?;
+            if let [
+                b'C' | b'c' | b'F' | b'f' | b'T' | b't' | b'I' | b'i' | b'V' | b'v' | b'\r' | b'\x0c' | b' '
+                | b'\t',
+                ..,
+            ] = line
+                && let Some(header) = field(line)
+            {
+                return Some(header);
+            }
+        }
+    }
+
     /// What has not been read yet; after the last header, the body.
     pub fn rest(&self) -> &'a [u8] {
         self.rest

@@ -1,5 +1,5 @@
 use crate::header::{Known, known};
-use crate::party::{first_party, first_tag};
+use crate::party::{Parts, first_party};
 use crate::start::{is_token, split_start};
 use crate::{Header, Headers, NotSip, Party, StartLine, Via};
 
@@ -28,13 +28,14 @@ pub fn parse(raw: &[u8]) -> Result<Message<'_>, NotSip> {
 }
 
 /// Reads a message no further than its Call-ID, CSeq, From and To, which stand near its start: whoever needs no more has
-/// them in half the time. What else it says is there or not, and its body is not what it seems.
+/// them in less than half the time. A Via before them is read, too; what else it says is there or not, and its body is not
+/// what it seems.
 pub fn parse_identity(raw: &[u8]) -> Result<Message<'_>, NotSip> {
     read(raw, true)
 }
 
 #[inline]
-fn read(raw: &[u8], identity_only: bool) -> Result<Message<'_>, NotSip> {
+fn read<'a>(raw: &'a [u8], identity_only: bool) -> Result<Message<'a>, NotSip> {
     let (start, rest) = split_start(raw)?;
     let headers = Headers::new(rest);
     let mut message = Message {
@@ -53,7 +54,8 @@ fn read(raw: &[u8], identity_only: bool) -> Result<Message<'_>, NotSip> {
         via: None,
     };
     let mut left = headers;
-    for Header { name, value } in left.by_ref() {
+    let next = |left: &mut Headers<'a>| if identity_only { left.next_of_identity() } else { left.next() };
+    while let Some(Header { name, value }) = next(&mut left) {
         let field = match known(name) {
             Some(Known::CallId) => &mut message.call_id,
             Some(Known::Contact) => &mut message.contact,
@@ -115,14 +117,24 @@ impl<'a> Message<'a> {
         self.to.and_then(first_party)
     }
 
+    /// User of From, without a look at the rest of it.
+    pub fn from_user(&self) -> Option<&'a [u8]> {
+        Parts::of(self.from?)?.user()
+    }
+
     /// Tag of From, without a look at the rest of it.
     pub fn from_tag(&self) -> Option<&'a [u8]> {
-        self.from.and_then(first_tag)
+        Parts::of(self.from?)?.tag()
     }
 
     /// Tag of To, without a look at the rest of it.
     pub fn to_tag(&self) -> Option<&'a [u8]> {
-        self.to.and_then(first_tag)
+        Parts::of(self.to?)?.tag()
+    }
+
+    /// User and tag of To, without a look at the rest of it.
+    pub fn to_user_and_tag(&self) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        self.to.and_then(Parts::of).map_or((None, None), |parts| (parts.user(), parts.tag()))
     }
 
     /// First Contact. RFC 3261 §20.10. `None` for `*`.

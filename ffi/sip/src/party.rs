@@ -21,35 +21,54 @@ pub struct Party<'a> {
 /// The first party of a header. RFC 3261 §20.10, `name-addr` and `addr-spec`; without angle brackets all parameters
 /// belong to the header.
 pub(crate) fn first_party(value: &[u8]) -> Option<Party<'_>> {
-    let (display, uri, params) = split(value)?;
-    let display = display_name(display);
-    Some(Party { display, uri, user: uri_user(uri), host: uri_host(uri), tag: param(params, b"tag") })
+    let parts = Parts::of(value)?;
+    let Parts { before, uri, .. } = parts;
+    Some(Party {
+        display: display_name(before),
+        uri,
+        user: parts.user(),
+        host: uri_host(uri),
+        tag: parts.tag(),
+    })
 }
 
-/// Tag of the first party of a header.
-pub(crate) fn first_tag(value: &[u8]) -> Option<&[u8]> {
-    param(split(value)?.2, b"tag")
+/// Where what a header says of its first party stands: for who wants one thing of it and not all.
+pub(crate) struct Parts<'a> {
+    /// What stands before the angle bracket; nothing where there is none.
+    before: &'a [u8],
+    uri: &'a [u8],
+    params: &'a [u8],
 }
 
-/// The display name, the URI and the parameters of the first party of a header.
-fn split(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let value = first_of_list(value).trim_ascii();
-    // A quote that is never closed must not hide the URI behind it.
-    let open = find_unquoted(value, b'<').or_else(|| memchr(b'<', value));
-    let (display, uri, params) = match open {
-        Some(open) => {
-            let after = &value[open + 1..];
-            let close = memchr(b'>', after).unwrap_or(after.len());
-            (&value[..open], &after[..close], &after[close..])
-        }
-        None => {
-            let end = memchr(b';', value).unwrap_or(value.len());
-            (&value[..0], &value[..end], &value[end..])
-        }
-    };
-    let uri = uri.trim_ascii();
-    // `*` is a Contact that names nobody.
-    (!uri.is_empty() && uri != b"*").then_some((display, uri, params))
+impl<'a> Parts<'a> {
+    #[inline]
+    pub(crate) fn of(value: &'a [u8]) -> Option<Self> {
+        let value = first_of_list(value).trim_ascii();
+        // A quote that is never closed must not hide the URI behind it.
+        let open = find_unquoted(value, b'<').or_else(|| memchr(b'<', value));
+        let (before, uri, params) = match open {
+            Some(open) => {
+                let after = &value[open + 1..];
+                let close = memchr(b'>', after).unwrap_or(after.len());
+                (&value[..open], &after[..close], &after[close..])
+            }
+            None => {
+                let end = memchr(b';', value).unwrap_or(value.len());
+                (&[][..], &value[..end], &value[end..])
+            }
+        };
+        let uri = uri.trim_ascii();
+        // `*` is a Contact that names nobody.
+        (!uri.is_empty() && uri != b"*").then_some(Self { before, uri, params })
+    }
+
+    pub(crate) fn user(&self) -> Option<&'a [u8]> {
+        uri_user(self.uri)
+    }
+
+    pub(crate) fn tag(&self) -> Option<&'a [u8]> {
+        param(self.params, b"tag")
+    }
 }
 
 fn display_name(value: &[u8]) -> Option<&[u8]> {
@@ -68,7 +87,10 @@ mod tests {
     type Fields<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Option<&'a [u8]>, Option<&'a [u8]>);
 
     fn fields(value: &[u8]) -> Option<Fields<'_>> {
-        assert_eq!(first_tag(value), first_party(value).and_then(|party| party.tag));
+        assert_eq!(
+            Parts::of(value).and_then(|parts| parts.tag()),
+            first_party(value).and_then(|party| party.tag)
+        );
         first_party(value).map(|party| (party.display, party.user, party.host, party.tag))
     }
 

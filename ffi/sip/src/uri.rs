@@ -35,15 +35,12 @@ enum Scheme {
 }
 
 fn split(uri: &[u8]) -> Option<(Scheme, &[u8])> {
-    let colon = memchr(b':', uri)?;
-    let (scheme, rest) = (&uri[..colon], &uri[colon + 1..]);
-    if scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips") {
-        Some((Scheme::Sip, rest))
-    } else if scheme.eq_ignore_ascii_case(b"tel") {
-        Some((Scheme::Tel, rest))
-    } else {
-        None
-    }
+    let behind = |scheme: &[u8]| {
+        let (begin, rest) = uri.split_at_checked(scheme.len())?;
+        begin.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let sip = behind(b"sip:").or_else(|| behind(b"sips:"));
+    sip.map(|rest| (Scheme::Sip, rest)).or_else(|| Some((Scheme::Tel, behind(b"tel:")?)))
 }
 
 #[cfg(test)]

@@ -137,3 +137,24 @@ fn message_cut_at_any_octet_is_read_as_far_as_it_goes() {
         }
     }
 }
+
+#[test]
+fn identity_is_read_of_names_of_any_form_with_white_space_before_them() {
+    for space in ["", "\r", "\x0c", "\x0c\t "] {
+        for [from, to, call_id, cseq] in
+            [["From", "To", "Call-ID", "CSeq"], ["f", "t", "i", "cseq"], ["F", "T", "I", "CSEQ"]]
+        {
+            let raw = format!(
+                "OPTIONS sip:h SIP/2.0\r\n{space}X: 1\r\n{space}{from}: <sip:a@h>;tag=1\r\n{space}{to}: <tel:2>;tag=3\r\n\
+                 {space}{call_id}: c\r\n{space}{cseq}: 7 OPTIONS\r\n\r\n"
+            );
+            let message = sip::parse_identity(raw.as_bytes()).unwrap();
+            assert_eq!(message.from_user(), Some(&b"a"[..]), "{raw:?}");
+            assert_eq!(message.to_user_and_tag(), (Some(&b"2"[..]), Some(&b"3"[..])), "{raw:?}");
+            assert_eq!(
+                (message.call_id(), message.cseq().map(|cseq| cseq.number)),
+                (Some(&b"c"[..]), Some(7))
+            );
+        }
+    }
+}

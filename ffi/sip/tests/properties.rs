@@ -2,11 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sip::{CSeq, StartLine, parse};
+use sip::{CSeq, StartLine, parse, parse_identity};
 
 /// Text that looks like a message far enough to reach the code behind the first line.
 fn nearly_a_message() -> impl Strategy<Value = Vec<u8>> {
-    const PIECES: [&[u8]; 22] = [
+    const PIECES: [&[u8]; 26] = [
         b"Via",
         b"f:",
         b"To: ",
@@ -29,6 +29,10 @@ fn nearly_a_message() -> impl Strategy<Value = Vec<u8>> {
         b"SIP/2.0/UDP ",
         b"\xff\0",
         b"x",
+        b" ",
+        b"\x0c",
+        b"From",
+        b"tel:",
     ];
     let piece = (0..PIECES.len()).prop_map(|at| PIECES[at]);
     vec(piece, 0..60).prop_map(|pieces| [b"OPTIONS sip:h SIP/2.0\r\n", pieces.concat().as_slice()].concat())
@@ -66,6 +70,19 @@ proptest! {
     #[test]
     fn quick_scan_finds_the_call_id_that_the_full_one_finds(raw in nearly_a_message()) {
         prop_assert_eq!(sip::call_id(&raw), parse(&raw).unwrap().call_id());
+    }
+
+    #[test]
+    fn identity_read_alone_is_that_of_the_whole_message(raw in nearly_a_message()) {
+        let (whole, identity) = (parse(&raw).unwrap(), parse_identity(&raw).unwrap());
+        prop_assert_eq!(identity.start(), whole.start());
+        prop_assert_eq!(identity.call_id(), whole.call_id());
+        prop_assert_eq!(identity.cseq(), whole.cseq());
+        prop_assert_eq!((identity.from(), identity.to()), (whole.from(), whole.to()));
+        prop_assert!(identity.via().is_none() || identity.via() == whole.via());
+        prop_assert_eq!(identity.from_user(), whole.from().and_then(|from| from.user));
+        let (user, tag) = whole.to().map_or((None, None), |to| (to.user, to.tag));
+        prop_assert_eq!(identity.to_user_and_tag(), (user, tag));
     }
 
     #[test]

@@ -95,25 +95,22 @@ impl<'a> Facts<'a> {
             let call_id = sip::call_id(raw).map(text::lossy);
             return Self { call_id, ..Self::of(Kind::Malformed) };
         };
-        let (from, to, cseq) = (message.from(), message.to(), message.cseq());
+        let (to_user, to_tag) = message.to_user_and_tag();
         let mut facts = Self {
             call_id: message.call_id().map(text::lossy),
-            from_user: from.and_then(|party| party.user).map(text::lossy),
-            to_user: to.and_then(|party| party.user).map(text::lossy),
-            has_to_tag: to.and_then(|party| party.tag).is_some(),
+            from_user: message.from_user().map(text::lossy),
+            to_user: to_user.map(text::lossy),
+            has_to_tag: to_tag.is_some(),
             ..Self::of(Kind::Request)
         };
         match message.start() {
             sip::StartLine::Request { method, uri } => {
                 facts.method = Some(text::lossy(method));
-                facts.request_user = match text::lossy(uri) {
-                    Cow::Borrowed(uri) => user(uri).map(Cow::Borrowed),
-                    Cow::Owned(uri) => user(&uri).map(|user| Cow::Owned(user.to_owned())),
-                };
+                facts.request_user = sip::uri_user(uri).map(text::lossy);
             }
             sip::StartLine::Reply { status, .. } => {
                 facts.kind = Kind::Reply;
-                facts.method = cseq.map(|cseq| text::lossy(cseq.method));
+                facts.method = message.cseq().map(|cseq| text::lossy(cseq.method));
                 facts.status = Some(status);
             }
         }
@@ -133,10 +130,6 @@ impl<'a> Facts<'a> {
             has_to_tag: self.has_to_tag,
         }
     }
-}
-
-fn user(uri: &str) -> Option<&str> {
-    str::from_utf8(sip::uri_user(uri.as_bytes())?).ok()
 }
 
 /// The call that an event names, and what the event is found by.
