@@ -37,10 +37,20 @@ fn hep3(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
     };
 
     let mut draft = Draft::default();
+    walk(chunks, &mut draft)?;
+    // Microseconds without seconds say nothing.
+    draft.packet.time = draft
+        .seconds
+        .map(|seconds| Timestamp { seconds, microseconds: draft.microseconds.unwrap_or_default() });
+    Ok(draft.packet)
+}
+
+#[inline(never)]
+fn walk<'a>(chunks: &'a [u8], draft: &mut Draft<'a>) -> Result<(), DecodeError> {
     for chunk in Chunks::new(chunks) {
         let (vendor, id, body) = chunk?;
         if vendor == VENDOR_GENERIC {
-            read_generic(&mut draft, id, body)?;
+            read_generic(draft, id, body)?;
             continue;
         }
         match Ours::read(vendor, id, body) {
@@ -53,11 +63,7 @@ fn hep3(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
             None => draft.packet.vendor = VendorChunks::walked(chunks),
         }
     }
-    // Microseconds without seconds say nothing.
-    draft.packet.time = draft
-        .seconds
-        .map(|seconds| Timestamp { seconds, microseconds: draft.microseconds.unwrap_or_default() });
-    Ok(draft.packet)
+    Ok(())
 }
 
 macro_rules! reader {
