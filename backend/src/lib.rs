@@ -7,6 +7,7 @@ pub mod api;
 pub mod assets;
 pub mod bench;
 pub mod call;
+mod checksum;
 pub mod cli;
 pub mod config;
 pub mod customer;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use hep::Sequence;
 
 use super::Record;
+use crate::checksum::crc32c;
 
 const MAGIC: [u8; 8] = *b"SLSPOOL\n";
 const VERSION: u32 = 2;
@@ -60,7 +61,7 @@ fn header_of(version: u32, number: u64) -> [u8; HEADER_LEN as usize] {
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&version.to_le_bytes());
     header[12..20].copy_from_slice(&number.to_le_bytes());
-    let crc = crc32c::crc32c(&header[..20]);
+    let crc = crc32c([&header[..20]]);
     header[20..].copy_from_slice(&crc.to_le_bytes());
     header
 }
@@ -137,7 +138,7 @@ impl Head {
         group.extend_from_slice(&self.octets[..self.len]);
         group.extend_from_slice(packet);
         let record = &mut group[from..];
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&record[..4]), &record[PREFIX_LEN..]);
+        let crc = crc32c([&record[..4], &record[PREFIX_LEN..]]);
         record[4..PREFIX_LEN].copy_from_slice(&crc.to_le_bytes());
     }
 }
@@ -184,7 +185,7 @@ pub(super) fn streams(streams: &[(u64, u64)], now_us: i64) -> Vec<u8> {
             body.extend_from_slice(&highest.to_le_bytes());
         }
         octets.extend_from_slice(&length);
-        octets.extend_from_slice(&crc32c::crc32c_append(crc32c::crc32c(&length), &body).to_le_bytes());
+        octets.extend_from_slice(&crc32c([&length, &body]).to_le_bytes());
         octets.extend_from_slice(&body);
     }
     octets
@@ -223,7 +224,7 @@ pub(super) fn check(octets: &[u8]) -> Result<usize, Parsed<'static>> {
     let total = PREFIX_LEN + body_len;
     let Some((crc, rest)) = rest.split_first_chunk::<4>() else { return Err(Parsed::Incomplete(total)) };
     let Some(body) = rest.get(..body_len) else { return Err(Parsed::Incomplete(total)) };
-    let expected = crc32c::crc32c_append(crc32c::crc32c(length), body);
+    let expected = crc32c([length, body]);
     if u32::from_le_bytes(*crc) == expected { Ok(total) } else { Err(Parsed::Bad) }
 }
 

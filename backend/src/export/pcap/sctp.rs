@@ -1,5 +1,7 @@
 //! SCTP around one message: the common header and one DATA chunk. RFC 9260 §3.1, §3.3.1.
 
+use crate::checksum::crc32c;
+
 /// DATA.
 const TYPE_DATA: u8 = 0;
 
@@ -25,7 +27,7 @@ pub fn data(src_port: u16, dst_port: u16, number: u32, payload: &[u8]) -> Vec<u8
     packet.extend_from_slice(payload);
     packet.resize(packet.len().next_multiple_of(4), 0);
     // Little-endian, other than all else. RFC 9260, Appendix A.
-    let checksum = crc32c::crc32c(&packet).to_le_bytes();
+    let checksum = crc32c([&packet]).to_le_bytes();
     if let Some(place) = packet.get_mut(8..12) {
         place.copy_from_slice(&checksum);
     }

@@ -2,6 +2,7 @@
 
 use super::bits::{octets, unpack};
 use super::{KEY_BITS, LAST_US, MAX_ROW, MAX_SPAN, Posting, ROW_BITS, SPAN_BITS, TIME_BITS};
+use crate::checksum::crc32c;
 
 /// The most postings that a page holds; reading one allocates no more than for these.
 pub const MAX_POSTINGS: usize = 1024;
@@ -47,7 +48,7 @@ pub(super) fn size(widths: [u8; COLUMNS], keys: usize, postings: usize) -> usize
 }
 
 pub(super) fn checksum(first: Posting, data: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&first.to_octets()), data.get(CRC..).unwrap_or_default())
+    crc32c([&first.to_octets(), data.get(CRC..).unwrap_or_default()])
 }
 
 /// Takes so many octets off the front.

@@ -229,7 +229,7 @@ proptest! {
             }
         }
         if data.len() >= 4 {
-            let crc = crc32c::crc32c_append(crc32c::crc32c(&first.to_octets()), &data[4..]);
+            let crc = crate::checksum::crc32c([&first.to_octets(), &data[4..]]);
             data[..4].copy_from_slice(&crc.to_le_bytes());
         }
         if let Ok(postings) = decode(first, &data) {
