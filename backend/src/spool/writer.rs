@@ -47,6 +47,7 @@ impl SpoolWriter {
             shared: Arc::clone(&shared),
             sync_interval: config.sync_interval,
             sync_bytes: usize::try_from(config.sync_bytes).unwrap_or(usize::MAX),
+            memory_bytes: usize::try_from(config.memory_bytes).unwrap_or(usize::MAX),
             segments: Segments {
                 disk,
                 segment_len: config.segment_len(),
@@ -132,6 +133,7 @@ struct WriteLoop<D> {
     shared: Arc<Shared>,
     sync_interval: Duration,
     sync_bytes: usize,
+    memory_bytes: usize,
     segments: Segments<D>,
 }
 
@@ -140,9 +142,9 @@ impl<D: Disk> WriteLoop<D> {
     fn run(&mut self) -> Result<(), SpoolError> {
         let mut group = Group::default();
         while self.take_group(&mut group) {
+            let used = group.octets.len();
             self.write(&mut group)?;
-            // A burst must not keep its memory for ever.
-            group.octets.shrink_to(self.sync_bytes.saturating_mul(4));
+            group.octets.shrink_to(kept(used, self.sync_bytes, self.memory_bytes));
             group.numbers.shrink_to(USUAL_NUMBERS);
         }
         Ok(())
@@ -323,8 +325,28 @@ impl<D: Disk> Segments<D> {
     }
 }
 
+/// How much of its memory a group leaves to a later one, which has its place, after it has used so much itself, octets. A burst
+/// must not keep its memory for ever; but while groups are large each needs as much as the one before, and the kernel takes
+/// longer to give new memory than it takes to fill it. There are two such places.
+fn kept(used: usize, sync_bytes: usize, memory_bytes: usize) -> usize {
+    used.min(memory_bytes / 2).max(sync_bytes.saturating_mul(4))
+}
+
 /// Octets of the first record of a group.
 fn first_len(group: &[u8]) -> u64 {
     let length = group.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
     segment::PREFIX_LEN as u64 + u64::from(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept;
+
+    #[test]
+    fn large_groups_keep_what_they_use_up_to_the_bound_and_small_ones_give_it_back() {
+        let (sync, memory) = (1 << 20, 64 << 20);
+        assert_eq!(kept(20 << 20, sync, memory), 20 << 20);
+        assert_eq!(kept(60 << 20, sync, memory), 32 << 20, "two of them stay within the bound");
+        assert_eq!(kept(100, sync, memory), 4 << 20, "after a burst");
+    }
 }
