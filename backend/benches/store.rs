@@ -134,16 +134,13 @@ fn store(c: &mut Criterion) {
     group.bench_function("cut into slices", |b| {
         b.iter_batched(
             || read(next()),
-            |m| black_box(Cutter::default().cut(m).expect("slices")),
+            |m| black_box(Cutter::default().cut(m).expect("packs")),
             BatchSize::LargeInput,
         );
     });
     group.bench_function("write a flush of 500 calls", |b| {
         b.iter_batched(
-            || Flush {
-                slices: Cutter::default().cut(read(next())).expect("slices"),
-                end: Position::default(),
-            },
+            || Flush { packs: Cutter::default().cut(read(next())).expect("packs"), end: Position::default() },
             |flush| runtime.block_on(store.write(&flush)).expect("written"),
             BatchSize::LargeInput,
         );

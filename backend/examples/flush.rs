@@ -71,9 +71,10 @@ fn main() -> Result<(), Failure> {
     let mut done = Done::default();
     for (number, records) in (1..).zip(made.iter().cycle().take(flushes)) {
         let items = if stage >= Stage::Read { read(records)? } else { Vec::new() };
-        let Cut { slices, content_bytes, blob_bytes, .. } =
+        let Cut { packs, content_bytes, blob_bytes, .. } =
             if stage >= Stage::Cut { cutter.cut_items(&items, 1) } else { Cut::default() };
         done.messages += items.len();
+        let slices: Vec<&Slice> = packs.iter().flat_map(|pack| &pack.slices).collect();
         done.slices += slices.len();
         done.keys += slices.iter().map(|slice| slice.keys.len()).sum::<usize>();
         done.content_bytes += content_bytes;
@@ -87,7 +88,7 @@ fn main() -> Result<(), Failure> {
         }
         if stage == Stage::Store {
             let end = Position { segment: 1, offset: number.unsigned_abs() };
-            runtime.block_on(store.write(&Flush { slices, end }))?;
+            runtime.block_on(store.write(&Flush { packs, end }))?;
         }
     }
     done.print()
@@ -163,8 +164,8 @@ fn read(records: &[Record]) -> Result<Vec<Item<'_>>, Failure> {
     records.iter().map(read).collect()
 }
 
-fn pages(slices: &[Slice], done: &mut Done) -> Vec<Page> {
-    let pages = postings::segment((done.rows..).zip(slices));
+fn pages(slices: &[&Slice], done: &mut Done) -> Vec<Page> {
+    let pages = postings::segment((done.rows..).zip(slices.iter().copied()));
     done.rows += u32::try_from(slices.len()).unwrap_or(u32::MAX);
     done.page_bytes += pages.iter().map(|page| page.data.len()).sum::<usize>();
     pages

@@ -11,8 +11,8 @@ use sqlx::PgPool;
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::config::{Config, Database};
 use crate::store::awaited::{self, Opening};
-use crate::store::clickhouse::ClickhouseStore;
 use crate::store::clickhouse::http::{self, Access};
+use crate::store::clickhouse::{self, ClickhouseStore};
 use crate::store::postgres::{PostgresStore, connection};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -182,4 +182,10 @@ pub fn data_dir(config: &Config) -> Result<&std::path::Path> {
 /// Connections to a PostgreSQL database, the setting with this name.
 fn pool(url: &str, key: &'static str, connections: u32) -> Result<PgPool> {
     Ok(connection::pool(connection::options(url).context(key)?, connections))
+}
+
+/// How many [homes](crate::store::slice::Cutter::homes) what the store gets is divided among.
+#[must_use]
+pub const fn homes(config: &Config) -> u64 {
+    if config.clickhouse.is_used() { clickhouse::HOMES } else { 0 }
 }

@@ -178,7 +178,7 @@ impl Flusher {
         }
         let mut cut = self.cutter.cut_items(read().filter_map(|read| read.as_ref().ok()), threads);
         trainer.see(&mut cut);
-        let Cut { slices, left_out, .. } = cut;
+        let Cut { packs, left_out, .. } = cut;
         for (item, error) in left_out {
             self.metrics.left_out.inc();
             tracing::error!(%error, "a message cannot be put into a slice");
@@ -187,7 +187,7 @@ impl Flusher {
         if !bad.is_empty() {
             self.aside.keep(&bad);
         }
-        Flush { slices, end }
+        Flush { packs, end }
     }
 
     /// Reads records. What is wrong with one concerns no other.

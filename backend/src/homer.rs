@@ -112,6 +112,7 @@ impl MigrateHomer {
             cutter: Cutter {
                 paths: Arc::new(config.events.paths()),
                 retention: Arc::new(config.retention.rules()),
+                homes: databases::homes(config),
                 ..Cutter::default()
             },
             trainer: Trainer::new(
@@ -221,7 +222,7 @@ impl Migration<'_> {
                 Err(LeftOut::WithoutPayload) => self.counts.without_payload += 1,
             }
         }
-        let Cut { slices, left_out, .. } = tokio::task::block_in_place(|| self.maker.make(&messages));
+        let Cut { packs, left_out, .. } = tokio::task::block_in_place(|| self.maker.make(&messages));
         for (_, error) in &left_out {
             tracing::error!(%error, table = self.table.name, "a message cannot be put into a slice");
         }
@@ -229,7 +230,7 @@ impl Migration<'_> {
         self.counts.copied += (messages.len() - left_out.len()) as u64;
         // Pages hold all rows of their last microsecond, so the time alone tells where the next one begins.
         let end = Position { segment: end_us.cast_unsigned(), offset: 0 };
-        self.store.write(&Flush { slices, end }).await.context("the store; what was copied before is there")
+        self.store.write(&Flush { packs, end }).await.context("the store; what was copied before is there")
     }
 
     /// Says it if what is copied first would go at once.

@@ -100,6 +100,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
             retention: Arc::clone(&retention),
             dictionary: beginning.dictionary,
             sample_bytes: 0,
+            homes: databases::homes(config),
         },
         has_begun,
         threads: config.spool.threads(),

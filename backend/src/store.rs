@@ -1,5 +1,5 @@
-//! Where messages live. A *slice* is the unit of storage: the messages of one call, under one correlation id, that
-//! one flush brought. Two stores, one behaviour: what a store must do is stated by [`Store`] and proved for each by
+//! Where messages live. A *slice* is the unit of what is found: the messages of one call, under one correlation id, that
+//! one flush brought. Several slices are stored together, as a *pack*. Three stores, one behaviour: what a store must do is stated by [`Store`] and proved for each by
 //! the contract suite in `contract`.
 //!
 //! Every search is a *walk*: slices of one key (a Call-ID, a correlation id, a user, a host; or all of them), newest
@@ -12,6 +12,7 @@ pub mod clickhouse;
 mod contract;
 pub mod dictionary;
 pub mod key;
+pub mod pack;
 pub mod postgres;
 pub mod postings;
 pub mod retention;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 pub use class::Class;
 pub use dictionary::{Dictionary, DictionaryId};
 pub use key::Key;
+pub use pack::Pack;
 pub use retention::{Plan, Retention};
 pub use rule::{Bounds, Rule};
 pub use slice::{MAX_SPAN_US, Slice, SliceError, StoredSlice};
@@ -39,7 +41,7 @@ use crate::spool::Position;
 #[derive(Debug, Default)]
 pub struct Flush {
     /// What to store.
-    pub slices: Vec<Slice>,
+    pub packs: Vec<Pack>,
     /// Everything in the spool before this is part of this flush or of an earlier one.
     pub end: Position,
 }

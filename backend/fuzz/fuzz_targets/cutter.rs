@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use siplens_backend::call::message::Captured;
 use siplens_backend::store::slice::{Cutter, Item, MAX_MESSAGES, MAX_SPAN_US};
-use siplens_backend::store::{Dictionary, StoredSlice};
+use siplens_backend::store::{Dictionary, pack};
 
 static PLAIN: LazyLock<Cutter> =
     LazyLock::new(|| Cutter { paths: Arc::new(common::paths()), ..Cutter::default() });
@@ -31,12 +31,13 @@ fuzz_target!(|octets: &[u8]| {
     for (cutter, threads) in [(&*PLAIN, 1), (&*WITH_DICTIONARY, 2)] {
         let cut = cutter.cut_items(&items, threads);
         assert!(cut.left_out.is_empty(), "{:?}", cut.left_out);
+        assert!(cut.packs.iter().all(|pack| (1..=pack::SLICES).contains(&pack.slices.len())));
         let mut all = Vec::new();
-        for slice in &cut.slices {
-            let (first_us, last_us, dictionary) = (slice.first_us, slice.last_us, slice.dictionary.clone());
-            let messages =
-                StoredSlice { id: 1, last_us, dictionary, blob: slice.blob.clone().into() }.messages();
-            let messages = messages.expect("what was written can be read");
+        let stored = cut.packs.iter().flat_map(|pack| pack.slices.iter().zip(pack.stored(8)));
+        for (slice, stored) in stored {
+            let first_us = slice.first_us;
+            let messages = stored.messages().expect("what was written can be read");
+            assert_eq!(messages.last().map(|m| m.captured.captured_at_us), Some(slice.last_us));
             assert_eq!(messages.len(), slice.count as usize);
             assert!((1..=MAX_MESSAGES).contains(&messages.len()));
             assert!(messages.is_sorted_by_key(|m| m.captured.captured_at_us));

@@ -7,7 +7,6 @@ use libfuzzer_sys::fuzz_target;
 use siplens_backend::call::event::{self, EventPaths, JsonPath};
 use siplens_backend::call::message::{Captured, Message, MessageId, Transport};
 use siplens_backend::search::filter::JsonFilter;
-use siplens_backend::store::StoredSlice;
 use siplens_backend::store::slice::{Cutter, Item};
 
 fuzz_target!(|octets: &[u8]| {
@@ -43,10 +42,8 @@ fuzz_target!(|octets: &[u8]| {
         let item = Item::read(captured.lent(), &paths);
         let cutter = Cutter { paths: Arc::new(paths.clone()), ..Cutter::default() };
         let cut = cutter.cut_items(&[item], 1);
-        let [slice] = &cut.slices[..] else { panic!("one message is one slice: {:?}", cut.left_out) };
-        let stored =
-            StoredSlice { id: 1, last_us: slice.last_us, dictionary: None, blob: slice.blob.clone().into() };
-        common::assert_found(slice, &stored.messages().expect("readable"), &paths);
+        let [pack] = &cut.packs[..] else { panic!("one message is one pack: {:?}", cut.left_out) };
+        common::assert_found(&pack.slices[0], &pack.read().expect("readable"), &paths);
         let named = event::payload(&message.lent()).and_then(|payload| path.text(&payload));
         assert_eq!(paths.named_call(&message.lent()), named.clone().filter(|_| !paths.call_id.is_empty()));
         if let Some(value) = named {

@@ -96,9 +96,6 @@ fuzz_target!(|input: Input| {
                     keys: keys.iter().map(|number| key(*number)).collect(),
                     home: Key::EVERYTHING,
                     class: Class::Call,
-                    rule: "default".into(),
-                    dictionary: None,
-                    blob: Vec::new(),
                 };
                 all.insert((slice.last_us, row.into()), slice.clone());
                 (row, slice)

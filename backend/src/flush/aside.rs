@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::call::message::Message;
 use crate::spool::{self, Record};
-use crate::store::{Slice, StoredSlice};
+use crate::store::Pack;
 
 /// So much is kept, octets; what comes on top is counted and lost.
 const MOST_BYTES: u64 = 64 << 20;
@@ -39,10 +39,9 @@ impl Aside {
         }
     }
 
-    /// Keeps what a slice holds.
-    pub fn keep_slice(&self, slice: &Slice) {
-        let Slice { last_us, dictionary, blob, .. } = slice.clone();
-        match (StoredSlice { id: 0, last_us, dictionary, blob: blob.into() }).messages() {
+    /// Keeps what a pack holds.
+    pub fn keep_pack(&self, pack: &Pack) {
+        match pack.read() {
             Ok(messages) => {
                 let records: Vec<_> = messages.iter().filter_map(record).collect();
                 if records.len() < messages.len() {
@@ -54,7 +53,7 @@ impl Aside {
                 }
                 self.keep(&records.iter().collect::<Vec<_>>());
             }
-            Err(error) => tracing::error!(%error, "a slice that the store refuses is lost"),
+            Err(error) => tracing::error!(%error, "what the store refuses is lost"),
         }
     }
 
@@ -127,8 +126,8 @@ mod tests {
         let mut message = call(&answered()).messages.remove(0);
         message.captured.raw = [&message.captured.raw[..], &[b'x'; 100_000]].concat().into();
         let raw = message.captured.raw.clone();
-        let slices = Cutter::default().cut(vec![message]).expect("a slice");
-        aside.keep_slice(&slices[0]);
+        let packs = Cutter::default().cut(vec![message]).expect("a slice");
+        aside.keep_pack(&packs[0]);
         let [record] = &kept(&aside)[..] else { panic!("one is kept") };
         let packet = hep::decode(&record.hep).expect("a packet");
         assert_eq!(&*packet.payload.inflate(1 << 20).expect("it inflates"), &*raw);
@@ -140,8 +139,8 @@ mod tests {
         let aside = Aside::new(dir.path().to_owned());
         let stray = dir.path().join(format!("{}.seg", u64::MAX));
         std::fs::write(&stray, "not ours").expect("written");
-        let slices = Cutter::default().cut(call(&answered()).messages).expect("a slice");
-        aside.keep_slice(&slices[0]);
+        let packs = Cutter::default().cut(call(&answered()).messages).expect("a slice");
+        aside.keep_pack(&packs[0]);
         assert_eq!(std::fs::read(stray).expect("still there"), b"not ours");
     }
 }

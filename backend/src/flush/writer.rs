@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::aside::Aside;
 use crate::spool::Position;
-use crate::store::{Flush, Slice, Store, StoreError};
+use crate::store::{Flush, Pack, SliceError, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// The longest pause before a store that failed is tried again.
@@ -51,7 +51,7 @@ impl Writer<'_> {
     pub fn run(mut self, flushes: &Receiver<Flush>) {
         while let Ok(flush) = flushes.recv() {
             let end = flush.end;
-            let messages: u64 = flush.slices.iter().map(|slice| u64::from(slice.count)).sum();
+            let messages: u64 = flush.packs.iter().map(Pack::messages).sum();
             let Ok(left_out) = self.write(flush) else { return };
             self.metrics.stored(messages.saturating_sub(left_out));
             self.stored.put(end);
@@ -64,10 +64,10 @@ impl Writer<'_> {
         match self.write_all(&flush)? {
             Ok(()) => Ok(0),
             Err(error) => {
-                tracing::error!(%error, slices = flush.slices.len(), "the store refuses a flush; it is written in parts");
-                let left_out = self.write_parts(flush.slices)?;
+                tracing::error!(%error, packs = flush.packs.len(), "the store refuses a flush; it is written in parts");
+                let left_out = self.write_parts(flush.packs)?;
                 // Now that all that can be stored is, its place in the spool is left behind.
-                match self.write_all(&Flush { slices: Vec::new(), end: flush.end })? {
+                match self.write_all(&Flush { packs: Vec::new(), end: flush.end })? {
                     Ok(()) => Ok(left_out),
                     Err(error) => {
                         tracing::error!(%error, "the store refuses to note how far it is");
@@ -78,26 +78,30 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes slices in ever smaller parts, and puts aside those that are refused alone. Until all are done the store
+    /// Writes packs in ever smaller parts, at last slice by slice, and puts aside those that are refused alone. Until all are done the store
     /// stands where it stood: a crash meanwhile stores some of them twice, which a search shows once.
-    fn write_parts(&self, mut slices: Vec<Slice>) -> Result<u64, Away> {
-        let others = slices.split_off(slices.len() / 2);
+    fn write_parts(&self, mut packs: Vec<Pack>) -> Result<u64, Away> {
+        let others = packs.split_off(packs.len() / 2);
         let mut left_out = 0;
-        for part in [slices, others] {
+        for part in [packs, others] {
             if part.is_empty() {
                 continue;
             }
-            let flush = Flush { slices: part, end: self.begin };
-            match (self.write_all(&flush)?, flush.slices.as_slice()) {
-                (Ok(()), _) => {}
-                (Err(error), [slice]) => {
-                    tracing::error!(%error, messages = slice.count, "the store refuses a slice");
-                    self.metrics.left_out.inc_by(slice.count.into());
-                    self.aside.keep_slice(slice);
-                    left_out += u64::from(slice.count);
-                }
-                (Err(_), _) => left_out += self.write_parts(flush.slices)?,
+            let flush = Flush { packs: part, end: self.begin };
+            let Err(error) = self.write_all(&flush)? else { continue };
+            let [pack] = flush.packs.as_slice() else {
+                left_out += self.write_parts(flush.packs)?;
+                continue;
+            };
+            if let Some(slices) = apart(pack) {
+                left_out += self.write_parts(slices)?;
+                continue;
             }
+            let messages = pack.messages();
+            tracing::error!(%error, messages, "the store refuses a slice");
+            self.metrics.left_out.inc_by(messages);
+            self.aside.keep_pack(pack);
+            left_out += messages;
         }
         Ok(left_out)
     }
@@ -145,4 +149,11 @@ impl Writer<'_> {
         }
         self.store.write(flush).await
     }
+}
+
+/// The slices of a pack, each by itself, where they are several.
+fn apart(pack: &Pack) -> Option<Vec<Pack>> {
+    let said =
+        |error: &SliceError| tracing::error!(%error, "a pack that the store refuses cannot be taken apart");
+    if pack.slices.len() > 1 { pack.apart().inspect_err(said).ok() } else { None }
 }

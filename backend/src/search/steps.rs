@@ -14,7 +14,7 @@ use super::union::Union;
 use super::{Search, SearchError};
 use crate::call::brief::Brief;
 use crate::call::message::{CapturedRef, Message, MessageId, MessageRef};
-use crate::store::{Key, StoreError, StoredSlice, Walk, Walked};
+use crate::store::{Key, StoreError, StoredSlice, Walk, Walked, pack};
 use crate::text::lossy;
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
@@ -58,6 +58,13 @@ pub struct ReadSlice<M = Message> {
     pub messages: Vec<M>,
     /// What was written of them, and of those of other slices.
     pub text: Bytes,
+}
+
+/// What was read of some slices of a step.
+struct Part<M> {
+    /// With their places in the step.
+    slices: Vec<(usize, ReadSlice<M>)>,
+    is_damaged: bool,
 }
 
 /// A walk, with what its messages must meet and what is read of them.
@@ -179,6 +186,7 @@ impl<M: Send + 'static> Steps<M> {
             }
         };
         let count = stored.len();
+        let stored = pack::together(stored);
         self.walk.after = next.or(self.walk.after);
         let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
         self.walk.limit = limit_after(wished, &stored, self.is_rare);
@@ -188,32 +196,25 @@ impl<M: Send + 'static> Steps<M> {
             let (store, walk) = (Arc::clone(&self.search.store), self.walk);
             self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.walk(&walk).await })));
         }
-        let mut step = Step { slices: Vec::new(), partial, next };
-        let since_us = self.since_us;
-        if count <= FEW {
-            self.wanted.read(&stored, since_us, self.read, &mut step);
-        } else {
-            let (wanted, read) = (Arc::clone(&self.wanted), self.read);
-            let read = move |part: &[StoredSlice]| {
-                let mut step = Step { slices: Vec::new(), partial: false, next: None };
-                wanted.read(part, since_us, read, &mut step);
-                step
-            };
-            // Reading takes processor time, which the runtime's own threads need for what comes in.
-            for part in readers::share(stored, is_long, read).await? {
-                step.slices.extend(part.slices);
-                step.partial |= part.partial;
-            }
-        }
-        self.is_rare = step.slices.len() < count / RARE;
-        Ok(step)
+        let (wanted, read, since_us) = (Arc::clone(&self.wanted), self.read, self.since_us);
+        let read = move |part: &[(usize, StoredSlice)]| wanted.read(part, since_us, read);
+        // Reading takes processor time, which the runtime's own threads need for what comes in.
+        let parts =
+            if count <= FEW { vec![read(&stored)] } else { readers::share(stored, is_long, read).await? };
+        let is_damaged = parts.iter().any(|part| part.is_damaged);
+        let mut slices: Vec<_> = parts.into_iter().flat_map(|part| part.slices).collect();
+        slices.sort_unstable_by_key(|(place, _)| *place);
+        self.is_rare = slices.len() < count / RARE;
+        let slices = slices.into_iter().map(|(_, slice)| slice).collect();
+        Ok(Step { slices, partial: partial || is_damaged, next })
     }
 }
 
 /// How many slices the step after this one takes, at most so many as are wished.
-fn limit_after(wished: u32, stored: &[StoredSlice], is_rare: bool) -> u32 {
+fn limit_after(wished: u32, stored: &[(usize, StoredSlice)], is_rare: bool) -> u32 {
     let (most, most_bytes) = if is_rare { (MOST_OF_RARE, MOST_BYTES_OF_RARE) } else { (MOST, MOST_BYTES) };
-    let bytes: usize = stored.iter().map(|slice| slice.blob.len()).sum();
+    let packs = stored.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)).filter_map(<[_]>::first);
+    let bytes: usize = packs.map(|(_, slice)| slice.blob.len()).sum();
     let fitting = stored.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
     wished.min(u32::try_from(fitting).unwrap_or(most)).clamp(1, most)
 }
@@ -243,29 +244,35 @@ impl Wanted {
         self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id))
     }
 
-    fn read<M>(&self, stored: &[StoredSlice], since_us: i64, read: Read<M>, step: &mut Step<M>) {
+    /// Reads slices, those of a pack together.
+    fn read<M>(&self, stored: &[(usize, StoredSlice)], since_us: i64, read: Read<M>) -> Part<M> {
+        let mut part = Part { slices: Vec::new(), is_damaged: false };
         let mut text = Vec::new();
-        for slice in stored {
-            let mut messages = Vec::new();
+        for of_pack in stored.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)) {
             let wanted = |octets: &[u8]| self.needles.iter().all(|needle| needle.are_in(octets));
-            let visited = slice.visit(wanted, |id, captured| {
-                let is_wanted = messages.is_empty() || !self.is_first_only;
-                if is_wanted && captured.captured_at_us >= since_us {
-                    messages.extend(read(self, id, &captured, &mut text));
+            let visited = pack::visit(of_pack, wanted, |place, id, captured| {
+                let is_first = part.slices.last().is_none_or(|(last, _)| *last != place);
+                if captured.captured_at_us < since_us || (self.is_first_only && !is_first) {
+                    return;
+                }
+                let Some(message) = read(self, id, &captured, &mut text) else { return };
+                if is_first {
+                    part.slices.push((place, ReadSlice { messages: Vec::new(), text: Bytes::new() }));
+                }
+                if let Some((_, slice)) = part.slices.last_mut() {
+                    slice.messages.push(message);
                 }
             });
             if let Err(error) = visited {
-                tracing::error!(slice.id, %error, "a damaged slice is left out");
-                step.partial = true;
-                continue;
-            }
-            if !messages.is_empty() {
-                step.slices.push(ReadSlice { messages, text: Bytes::new() });
+                let slice = of_pack.first().map(|(_, slice)| slice.id);
+                tracing::error!(slice, %error, "what is damaged of a pack is left out");
+                part.is_damaged = true;
             }
         }
         if !text.is_empty() {
             let text = Bytes::from(text);
-            step.slices.iter_mut().for_each(|slice| slice.text = text.clone());
+            part.slices.iter_mut().for_each(|(_, slice)| slice.text = text.clone());
         }
+        part
     }
 }

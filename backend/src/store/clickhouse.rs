@@ -29,6 +29,7 @@ use crate::spool::Position;
 use crate::telemetry::clock;
 use http::{Access, Failure, ServerUrl};
 use ledger::Ledger;
+pub use place::HOMES;
 use schema::Layout;
 use shard::Shard;
 use write::Writer;

@@ -9,9 +9,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DDict, ParamSwitch, ResetDirective, SafeResult};
+use zstd::zstd_safe::{
+    self, CCtx, CParameter, DCtx, DDict, DictAttachPref, ParamSwitch, ResetDirective, SafeResult,
+};
 
-use super::{Slice, StoredSlice};
+use super::StoredSlice;
+use super::pack::{self, Pack};
 
 /// Names a dictionary, in frames and in stores.
 pub type DictionaryId = NonZeroU32;
@@ -21,12 +24,14 @@ const LEVEL: i32 = 1;
 
 /// How frames with a dictionary are made. Matches are looked for at every fourth octet, and are seven octets long or more,
 /// as what lines of SIP share is. Literals would then be left as they are, which a third more of disk pays for.
-const WITH_DICTIONARY: [CParameter; 5] = [
+const WITH_DICTIONARY: [CParameter; 6] = [
     CParameter::CompressionLevel(LEVEL),
     CParameter::HashLog(14),
     CParameter::MinMatch(7),
     CParameter::TargetLength(4),
     CParameter::LiteralCompressionMode(ParamSwitch::Enable),
+    // Else its tables are copied for each pack of more than 8 KiB.
+    CParameter::ForceAttachDict(DictAttachPref::ForceAttach),
 ];
 
 /// Dictionaries that a store has in memory at most, some 200 KiB each while in use.
@@ -241,12 +246,12 @@ fn zstd_result(result: SafeResult) -> Result<usize, FrameError> {
     result.map_err(|code| FrameError::Zstd(zstd_safe::get_error_name(code)))
 }
 
-/// The dictionaries that some slices need, each once.
+/// The dictionaries that some packs need, each once.
 pub(super) fn needed<'a>(
-    slices: impl IntoIterator<Item = &'a Slice>,
+    packs: impl IntoIterator<Item = &'a Pack>,
 ) -> impl Iterator<Item = &'a Arc<Dictionary>> {
     let mut met = Vec::new();
-    slices.into_iter().filter_map(|slice| slice.dictionary.as_ref()).filter(move |dictionary| {
+    packs.into_iter().filter_map(|pack| pack.dictionary.as_ref()).filter(move |dictionary| {
         let first = !met.contains(&dictionary.id);
         if first {
             met.push(dictionary.id);
@@ -280,7 +285,7 @@ impl Dictionaries {
         // Most need the one that the slice before needed.
         let mut last: Option<&Arc<Dictionary>> = None;
         for slice in slices.iter_mut().filter(|slice| slice.dictionary.is_none()) {
-            let Some(id) = slice.dictionary_id() else { continue };
+            let Some(id) = pack::dictionary_of(&slice.blob) else { continue };
             if last.is_none_or(|last| last.id != id) {
                 last = known.get(&id);
             }
@@ -295,7 +300,7 @@ impl Dictionaries {
     /// Gives slices what was loaded of the dictionaries that [`Self::give`] missed, and keeps it in memory.
     pub fn give_loaded(&self, slices: &mut [StoredSlice], loaded: &[Arc<Dictionary>]) {
         for slice in slices.iter_mut().filter(|slice| slice.dictionary.is_none()) {
-            let Some(id) = slice.dictionary_id() else { continue };
+            let Some(id) = pack::dictionary_of(&slice.blob) else { continue };
             slice.dictionary = loaded.iter().find(|dictionary| dictionary.id == id).cloned();
         }
         loaded.iter().cloned().for_each(|dictionary| self.keep(dictionary));

@@ -184,11 +184,11 @@ mod tests {
         let mut message =
             crate::call::sample::call(&[crate::call::sample::request(0, "INVITE")]).messages.remove(0);
         message.captured.raw = raw[..].into();
-        let slices = crate::store::slice::Cutter::default().cut(vec![message]).expect("a slice");
+        let packs = crate::store::slice::Cutter::default().cut(vec![message]).expect("a slice");
         assert!(
             [Key::status(486), Key::status_class(4).expect("a class")]
                 .iter()
-                .all(|k| slices[0].keys.contains(k))
+                .all(|k| packs[0].slices[0].keys.contains(k))
         );
     }
 

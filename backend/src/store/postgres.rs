@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dictionary::{self, Dictionaries};
-use super::{Dictionary, DictionaryId, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
+use super::{Dictionary, DictionaryId, Flush, Pack, Plan, Retention, Store, StoreError, Walk, Walked};
 use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::telemetry::{ReplicaMetrics, clock};
@@ -123,16 +123,16 @@ impl PostgresStore {
             None => connection::connect(&self.pool.connect_options()).await?,
         };
         let hour = (self.clock)().div_euclid(HOUR_US);
-        let mut rules: BTreeMap<&Arc<str>, Vec<&Slice>> = BTreeMap::new();
-        for slice in &flush.slices {
-            rules.entry(&slice.rule).or_default().push(slice);
+        let mut rules: BTreeMap<&Arc<str>, Vec<&Pack>> = BTreeMap::new();
+        for pack in &flush.packs {
+            rules.entry(&pack.rule).or_default().push(pack);
         }
         let mut parts = Vec::with_capacity(rules.len());
-        for (rule, slices) in rules {
-            let ids = writer.blocks.take(&self.pool, rule, hour, slices.len()).await?;
-            parts.push(Part { ids, slices });
+        for (rule, packs) in rules {
+            let ids = writer.blocks.take(&self.pool, rule, hour, packs.len()).await?;
+            parts.push(Part { ids, packs });
         }
-        let new: Vec<_> = dictionary::needed(&flush.slices)
+        let new: Vec<_> = dictionary::needed(&flush.packs)
             .filter(|dictionary| !writer.dictionaries.contains(&dictionary.id()))
             .collect();
         connection::run(&mut connection, &write::begin(&self.spool)).await?;

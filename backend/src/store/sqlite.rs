@@ -1,7 +1,7 @@
 //! The embedded store: SQLite files in one folder.
 //!
-//! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …: the slices that came within an hour under one retention rule, and
-//! their [postings]. A slice's id is its bucket's number and its row there. Old data goes by deleting
+//! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …: the packs that came within an hour under one retention rule, and
+//! the [postings] of their slices. A slice's id is the numbers of its bucket and its pack there, and its place in that. Old data goes by deleting
 //! files. A large flush goes to several buckets at a time, by a writer each.
 //!
 //! `store.sqlite`: which flushes count. A flush is committed to its buckets first and then there, each time with
@@ -36,7 +36,7 @@ use tokio::task::spawn_blocking;
 
 use super::dictionary::Dictionaries;
 use super::postings::{self, Page};
-use super::{Dictionary, Flush, Plan, Retention, Slice, Store, StoreError, Walk, Walked};
+use super::{Dictionary, Flush, Pack, Plan, Retention, Store, StoreError, Walk, Walked, pack};
 use crate::call::event::PathSet;
 use crate::spool::Position;
 use bucket::Bucket;
@@ -48,11 +48,11 @@ use set_aside::SetAside;
 /// After this long a new bucket is begun.
 const BUCKET_AGE: Duration = Duration::from_secs(3600);
 
-/// After so many slices a new bucket is begun.
-const BUCKET_SLICES: u32 = 4_000_000;
+/// After so many packs a new bucket is begun.
+const BUCKET_PACKS: u32 = 1_000_000;
 
-/// A flush is divided among writers where each gets so many slices at least.
-const SLICES_OF_A_WRITER: usize = 512;
+/// A flush is divided among writers where each gets so many packs at least.
+const PACKS_OF_A_WRITER: usize = 64;
 
 /// A store of SQLite files in one folder.
 pub struct SqliteStore {
@@ -87,10 +87,10 @@ struct Current {
     failed: Option<i64>,
 }
 
-/// Slices of a flush that go to one bucket.
+/// Packs of a flush that go to one bucket.
 struct Part<'a> {
     bucket: Arc<Bucket>,
-    slices: Vec<&'a Slice>,
+    packs: Vec<&'a Pack>,
     pages: Vec<Page>,
 }
 
@@ -98,7 +98,7 @@ impl Current {
     /// Numbers of the buckets that may be written, those that have got too old let go of.
     fn numbers(&mut self) -> Vec<u32> {
         self.buckets
-            .retain(|_, (bucket, since)| since.elapsed() < BUCKET_AGE && bucket.next_row() < BUCKET_SLICES);
+            .retain(|_, (bucket, since)| since.elapsed() < BUCKET_AGE && bucket.next_pack() < BUCKET_PACKS);
         self.buckets.values().map(|(bucket, _)| bucket.number()).collect()
     }
 }
@@ -233,10 +233,10 @@ impl Inner {
         }
         let number = current.next_flush;
         current.next_flush += 1;
-        let parts = self.divide(&mut current, &flush.slices).await?;
+        let parts = self.divide(&mut current, &flush.packs).await?;
         current.failed = Some(number);
         let stored =
-            join_all(parts.iter().map(|part| part.bucket.store(number, &part.slices, &part.pages))).await;
+            join_all(parts.iter().map(|part| part.bucket.store(number, &part.packs, &part.pages))).await;
         let mut pending = Vec::with_capacity(parts.len());
         for (part, stored) in parts.iter().zip(stored) {
             match stored {
@@ -259,24 +259,24 @@ impl Inner {
         Ok(())
     }
 
-    /// Which slices go to which bucket, and the pages of their postings.
+    /// Which packs go to which bucket, and the pages of their postings.
     async fn divide<'a>(
         &self,
         current: &mut Current,
-        slices: &'a [Slice],
+        packs: &'a [Pack],
     ) -> Result<Vec<Part<'a>>, StoreError> {
-        let mut by_rule: BTreeMap<&Arc<str>, Vec<&Slice>> = BTreeMap::new();
-        for slice in slices {
-            by_rule.entry(&slice.rule).or_default().push(slice);
+        let mut by_rule: BTreeMap<&Arc<str>, Vec<&Pack>> = BTreeMap::new();
+        for pack in packs {
+            by_rule.entry(&pack.rule).or_default().push(pack);
         }
         // Those that are too old are let go of.
         current.numbers();
         let mut parts = Vec::new();
-        for (rule, slices) in by_rule {
-            let writers = (slices.len() / SLICES_OF_A_WRITER).clamp(1, self.writers.get());
-            for (writer, slices) in slices.chunks(slices.len().div_ceil(writers)).enumerate() {
+        for (rule, packs) in by_rule {
+            let writers = (packs.len() / PACKS_OF_A_WRITER).clamp(1, self.writers.get());
+            for (writer, packs) in packs.chunks(packs.len().div_ceil(writers)).enumerate() {
                 let bucket = self.bucket_to_write(current, rule, writer).await?;
-                parts.push(Part { bucket, slices: slices.to_vec(), pages: Vec::new() });
+                parts.push(Part { bucket, packs: packs.to_vec(), pages: Vec::new() });
             }
         }
         std::thread::scope(|scope| {
@@ -349,8 +349,10 @@ impl Inner {
 
 impl Part<'_> {
     fn make_pages(&mut self) {
-        let rows = (self.bucket.next_row()..).zip(&self.slices);
-        self.pages = postings::segment(rows.map(|(row, slice)| (row, *slice)));
+        let packs = (self.bucket.next_pack()..).zip(&self.packs);
+        let row = |pack: u32| u32::try_from(pack::first_id(pack.into())).unwrap_or(u32::MAX);
+        let slices = packs.flat_map(|(number, pack)| (row(number)..).zip(&pack.slices));
+        self.pages = postings::segment(slices);
     }
 }
 

@@ -257,8 +257,8 @@ fn paths() -> EventPaths {
 }
 
 async fn write(store: &Arc<dyn Store>, messages: Vec<Message>) {
-    let slices = Cutter { paths: Arc::new(paths()), ..Cutter::default() }.cut(messages).unwrap();
-    store.write(&Flush { slices, end: Position { segment: 1, offset: 1 } }).await.unwrap();
+    let packs = Cutter { paths: Arc::new(paths()), ..Cutter::default() }.cut(messages).unwrap();
+    store.write(&Flush { packs, end: Position { segment: 1, offset: 1 } }).await.unwrap();
 }
 
 fn captured(at_us: i64, session: &str, raw: String, reply: bool) -> Message {

@@ -29,7 +29,7 @@ impl Store for Picky {
     }
 
     async fn write(&self, flush: &Flush) -> Result<(), StoreError> {
-        if flush.slices.iter().any(is_refused) {
+        if flush.packs.iter().flat_map(|pack| &pack.slices).any(is_refused) {
             return Err(StoreError::Refused("a value out of range".into()));
         }
         self.0.write(flush).await

@@ -10,7 +10,7 @@ use super::rows::{RowError, Rows};
 use super::shard::Shard;
 use crate::call::event::PathSet;
 use crate::store::dictionary;
-use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
+use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked, pack};
 
 const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
 
@@ -155,28 +155,36 @@ async fn fetch(
     void: &HashSet<FlushMark>,
     partial: &mut bool,
 ) -> Result<Vec<StoredSlice>, StoreError> {
-    let mut wanted: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut wanted: BTreeMap<usize, BTreeSet<i64>> = BTreeMap::new();
     for ((_, id), shards) in &next.places {
         for &shard in shards {
-            wanted.entry(shard).or_default().push(id.to_string());
+            wanted.entry(shard).or_default().insert(pack::number_of(*id).0);
         }
     }
     let mut asked = Vec::new();
     for (shard, ids) in wanted {
         let Some(shard) = shards.get(shard) else { continue };
+        let ids: Vec<_> = ids.into_iter().map(|pack| pack::first_id(pack).to_string()).collect();
         for ids in ids.chunks(IDS) {
             let ids = ids.join(",");
             let columns = "id, last_us, flush, blob";
-            asked.push((shard, format!("select {columns} from slice where id in ({ids}) format RowBinary")));
+            asked.push((shard, format!("select {columns} from pack where id in ({ids}) format RowBinary")));
         }
     }
     let mut slices = Vec::with_capacity(next.places.len());
     for mut rows in ask_all(asked.into_iter(), partial).await?.into_iter().flatten() {
         while !rows.is_empty() {
-            let (id, last_us, mark, blob) = (rows.i64()?, rows.i64()?, rows.u64()?, rows.octets()?);
-            if next.places.contains_key(&(last_us, id)) && !void.contains(&mark) {
-                slices.push(StoredSlice { id, last_us, dictionary: None, blob });
-            }
+            let (id, times, mark, blob) = (rows.i64()?, rows.times()?, rows.u64()?, rows.octets()?);
+            let of_pack = times.into_iter().zip(id..).enumerate();
+            let wanted =
+                of_pack.filter(|(_, place)| next.places.contains_key(place) && !void.contains(&mark));
+            slices.extend(wanted.map(|(index, (last_us, id))| StoredSlice {
+                id,
+                last_us,
+                index,
+                dictionary: None,
+                blob: blob.clone(),
+            }));
         }
     }
     slices.sort_unstable_by(|a, b| (b.place(), &b.blob).cmp(&(a.place(), &a.blob)));

@@ -12,7 +12,7 @@ use crate::store::{Plan, Retention, StoreError};
 const DAY_US: i64 = 86_400_000_000;
 
 const PARTITIONS: &str = "select partition, toUInt64(sum(bytes_on_disk)) from system.parts
-    where database = currentDatabase() and table in ('slice', 'slice_key') and active
+    where database = currentDatabase() and table in ('pack', 'slice_key') and active
     group by partition format RowBinary";
 
 /// An old server does not have this table, and then nothing is known of its disks.
@@ -61,7 +61,7 @@ pub async fn retain(shards: &[Shard], retention: &Retention, now_us: i64) -> Res
     let plan = plan(shards, retention, now_us).await?;
     for expired in &plan.expired {
         // First what is found: a search that has a key still finds its slice, or nothing.
-        for table in ["slice_key", "slice"] {
+        for table in ["slice_key", "pack"] {
             let sql = format!("alter table {table} drop partition {}", expired.name);
             for dropped in join_all(shards.iter().map(|shard| shard.ask(&sql))).await {
                 // A shard that is away lets go of it when it is back: its partition will be seen then.

@@ -28,19 +28,32 @@ impl Rows {
     }
 
     pub fn octets(&mut self) -> Result<Bytes, RowError> {
+        let length = self.length()?;
+        if length > self.0.len() { Err(RowError) } else { Ok(self.0.split_to(length)) }
+    }
+
+    /// A list of numbers.
+    pub fn times(&mut self) -> Result<Vec<i64>, RowError> {
+        let length = self.length()?;
+        if length > self.0.len() / 8 {
+            return Err(RowError);
+        }
+        (0..length).map(|_| self.i64()).collect()
+    }
+
+    fn length(&mut self) -> Result<usize, RowError> {
         let (mut length, mut shift) = (0_usize, 0);
         loop {
             let octet = self.0.try_get_u8().map_err(|_short| RowError)?;
             length |= usize::from(octet & 0x7f) << shift;
             shift += 7;
             if octet & 0x80 == 0 {
-                break;
+                return Ok(length);
             }
             if shift > 28 {
                 return Err(RowError);
             }
         }
-        if length > self.0.len() { Err(RowError) } else { Ok(self.0.split_to(length)) }
     }
 
     pub fn text(&mut self) -> Result<String, RowError> {
@@ -50,13 +63,22 @@ impl Rows {
 
 /// Appends a string.
 pub fn put_octets(row: &mut Vec<u8>, octets: &[u8]) {
-    let mut length = octets.len();
+    put_length(row, octets.len());
+    row.extend_from_slice(octets);
+}
+
+/// Appends a list of numbers.
+pub fn put_times(row: &mut Vec<u8>, times: impl Iterator<Item = i64> + Clone) {
+    put_length(row, times.clone().count());
+    times.for_each(|time| row.put_i64_le(time));
+}
+
+fn put_length(row: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         row.put_u8((length & 0x7f) as u8 | 0x80);
         length >>= 7;
     }
     row.put_u8((length & 0x7f) as u8);
-    row.extend_from_slice(octets);
 }
 
 #[cfg(test)]
@@ -72,6 +94,17 @@ mod tests {
             let mut rows = Rows::new(row.into());
             assert_eq!(rows.octets().expect("a string"), octets);
             assert!(rows.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_list_of_numbers_comes_back_and_one_that_is_cut_is_refused() {
+        for times in [&[][..], &[-1], &[i64::MIN, 0, i64::MAX]] {
+            let mut row = Vec::new();
+            put_times(&mut row, times.iter().copied());
+            let cut = row.len() - 1;
+            assert_eq!(Rows::new(row.clone().into()).times().expect("a list"), times);
+            assert_eq!(Rows::new(Bytes::from(row).slice(..cut)).times(), Err(RowError));
         }
     }
 

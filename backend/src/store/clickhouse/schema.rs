@@ -4,7 +4,7 @@ use super::StoreError;
 use super::http::{Failure, Server};
 use super::rows::Rows;
 
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// Ids of a day's slices: an id begins with the second of arrival.
 pub const IDS_OF_A_DAY: i64 = 86_400 << ID_BITS_IN_A_SECOND;
@@ -66,7 +66,7 @@ pub async fn prepare(server: &Server, layout: &Layout) -> Result<Abilities, Prep
                     (select count() from system.settings where name = 'insert_deduplication_token'),
                     (select count() from system.databases where name = '{database}'),
                     (select count() from system.tables where database = '{database}' and name = 'siplens_schema'),
-                    (select count() from system.tables where database = '{database}' and name = 'slice')
+                    (select count() from system.tables where database = '{database}' and name in ('slice', 'pack'))
              format RowBinary"
         ))
         .await?;
@@ -146,10 +146,10 @@ fn tables(abilities: Abilities, layout: &Layout) -> Vec<String> {
             engine("ReplacingMergeTree", "siplens_schema")
         ),
         format!(
-            "create table if not exists slice (
-                id Int64{number}, last_us Int64{time}, flush UInt64{repeated}, rule {text}, blob String{plain}
-             ) engine = {} {partition} order by id{moves} settings index_granularity = 256{settings}",
-            engine("MergeTree", "slice")
+            "create table if not exists pack (
+                id Int64{number}, last_us Array(Int64){repeated}, flush UInt64{repeated}, rule {text}, blob String{plain}
+             ) engine = {} {partition} order by id{moves} settings index_granularity = 32{settings}",
+            engine("MergeTree", "pack")
         ),
         format!(
             "create table if not exists slice_key (

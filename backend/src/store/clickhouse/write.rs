@@ -8,19 +8,19 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::ledger::{FlushMark, Ledger};
 use super::place;
-use super::rows::put_octets;
+use super::rows::{put_octets, put_times};
 use super::schema::ID_BITS_IN_A_SECOND;
 use super::shard::Shard;
 use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::store::dictionary;
-use crate::store::{DictionaryId, Flush, Key, Slice, StoreError};
+use crate::store::{DictionaryId, Flush, Key, Pack, StoreError, pack};
 
-/// So many bits of an id tell the slices of a flush apart.
-const ROW_BITS: u32 = 20;
+/// So many bits of an id tell the slices of a flush apart: as many as there are places in its packs.
+const ROW_BITS: u32 = 21;
 
 const INSERT_KEYS: &str = "insert into slice_key (key, last_us, id, first_us, rule) format RowBinary";
-const INSERT_SLICES: &str = "insert into slice (id, last_us, flush, rule, blob) format RowBinary";
+const INSERT_PACKS: &str = "insert into pack (id, last_us, flush, rule, blob) format RowBinary";
 const INSERT_VOID: &str = "insert into void_flush (flush) format RowBinary";
 
 const INSERT_PATHS: &str = "insert into event_paths (paths) format RowBinary";
@@ -40,7 +40,7 @@ struct UnderWay {
     digest: u64,
     /// Its slices have ids from this on.
     first_id: i64,
-    /// Which of its slices are on a shard.
+    /// Which of its packs are on a shard.
     placed: Vec<bool>,
 }
 
@@ -65,9 +65,9 @@ impl Writer {
         let under_way = self.under_way.get_or_insert_with(|| UnderWay {
             digest,
             first_id: first_id(mark, now_us),
-            placed: vec![false; flush.slices.len()],
+            placed: vec![false; flush.packs.len()],
         });
-        under_way.place(shards, &flush.slices, mark, &mut self.kept).await?;
+        under_way.place(shards, &flush.packs, mark, &mut self.kept).await?;
         self.ledger.count(flush.end).map_err(unwritten)?;
         self.under_way = None;
         Ok(())
@@ -101,11 +101,11 @@ impl Writer {
 }
 
 impl UnderWay {
-    /// Puts each slice that is on no shard yet on one: the one where its call is, or another while that is away.
+    /// Puts each pack that is on no shard yet on one: the one where its first call is, or another while that is away.
     async fn place(
         &mut self,
         shards: &[Shard],
-        slices: &[Slice],
+        packs: &[Pack],
         mark: FlushMark,
         kept: &mut HashSet<(String, DictionaryId)>,
     ) -> Result<(), StoreError> {
@@ -113,8 +113,8 @@ impl UnderWay {
         let mut last = None;
         loop {
             let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-            for (index, slice) in slices.iter().enumerate().filter(|(index, _)| !self.placed[*index]) {
-                match place::home(slice, &among) {
+            for (index, pack) in packs.iter().enumerate().filter(|(index, _)| !self.placed[*index]) {
+                match place::home(pack, &among) {
                     Some(home) => parts.entry(home).or_default().push(index),
                     None => return Err(last.unwrap_or_else(|| StoreError::Away("no shard".into()))),
                 }
@@ -125,13 +125,13 @@ impl UnderWay {
             let (first_id, known) = (self.first_id, &*kept);
             let inserts = parts.into_iter().map(|(home, part)| {
                 let shard = among[home];
-                async move { (home, insert(shard, slices, &part, first_id, mark, known).await, part) }
+                async move { (home, insert(shard, packs, &part, first_id, mark, known).await, part) }
             });
             let mut failed = Vec::new();
             for (home, inserted, part) in join_all(inserts).await {
                 match inserted {
                     Ok(()) => {
-                        let of_part = part.iter().map(|&index| &slices[index]);
+                        let of_part = part.iter().map(|&index| &packs[index]);
                         let name = among[home].name();
                         kept.extend(dictionary::needed(of_part).map(|needed| (name.to_owned(), needed.id())));
                         part.into_iter().for_each(|index| self.placed[index] = true);
@@ -166,13 +166,13 @@ pub async fn note_paths(shards: &[Shard], paths: &PathSet) -> Result<(), StoreEr
 /// Inserts a part of a flush into a shard: first what its slices are found by, so that none is there that is not found.
 async fn insert(
     shard: &Shard,
-    slices: &[Slice],
+    packs: &[Pack],
     part: &[usize],
     first_id: i64,
     mark: FlushMark,
     known: &HashSet<(String, DictionaryId)>,
 ) -> Result<(), StoreError> {
-    let of_part = part.iter().map(|&index| &slices[index]);
+    let of_part = part.iter().map(|&index| &packs[index]);
     let needed: Vec<_> = dictionary::needed(of_part).cloned().collect();
     for dictionary in needed {
         if !known.contains(&(shard.name().to_owned(), dictionary.id())) {
@@ -187,25 +187,27 @@ async fn insert(
     let mut rows = Vec::new();
     let mut of_part = Xxh3::new();
     for &index in part {
-        let slice = &slices[index];
-        let id = first_id.saturating_add(i64::try_from(index).unwrap_or(i64::MAX));
-        for key in [Key::EVERYTHING].iter().chain(&slice.keys) {
-            keys.put_u64_le(key.hash().cast_unsigned());
-            keys.put_i64_le(slice.last_us);
-            keys.put_i64_le(id);
-            keys.put_i64_le(slice.first_us);
-            put_octets(&mut keys, slice.rule.as_bytes());
+        let pack = &packs[index];
+        let id = first_id.saturating_add(pack::first_id(i64::try_from(index).unwrap_or(i64::MAX)));
+        for (id, slice) in (id..).zip(&pack.slices) {
+            for key in [Key::EVERYTHING].iter().chain(&slice.keys) {
+                keys.put_u64_le(key.hash().cast_unsigned());
+                keys.put_i64_le(slice.last_us);
+                keys.put_i64_le(id);
+                keys.put_i64_le(slice.first_us);
+                put_octets(&mut keys, pack.rule.as_bytes());
+            }
         }
         rows.put_i64_le(id);
-        rows.put_i64_le(slice.last_us);
+        put_times(&mut rows, pack.last_us());
         rows.put_u64_le(mark);
-        put_octets(&mut rows, slice.rule.as_bytes());
-        put_octets(&mut rows, &slice.blob);
+        put_octets(&mut rows, pack.rule.as_bytes());
+        put_octets(&mut rows, &pack.blob);
         of_part.update(&id.to_le_bytes());
     }
     let token = format!("{mark:016x}-{:016x}", of_part.digest());
     shard.insert(INSERT_KEYS, &token, Bytes::from(keys)).await?;
-    shard.insert(INSERT_SLICES, &token, Bytes::from(rows)).await?;
+    shard.insert(INSERT_PACKS, &token, Bytes::from(rows)).await?;
     Ok(())
 }
 
@@ -220,9 +222,9 @@ fn digest(flush: &Flush) -> u64 {
     let mut digest = Xxh3::new();
     digest.update(&flush.end.segment.to_le_bytes());
     digest.update(&flush.end.offset.to_le_bytes());
-    for slice in &flush.slices {
-        digest.update(&slice.last_us.to_le_bytes());
-        digest.update(&slice.blob);
+    for pack in &flush.packs {
+        pack.last_us().for_each(|last_us| digest.update(&last_us.to_le_bytes()));
+        digest.update(&pack.blob);
     }
     digest.digest()
 }
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_grow_by_the_second_of_arrival_and_leave_room_for_a_million_slices() {
+    fn ids_grow_by_the_second_of_arrival_and_leave_room_for_all_packs_of_a_flush() {
         let at = |second: i64, mark| first_id(mark, second * 1_000_000);
         assert!(at(1, u64::MAX) + (1 << ROW_BITS) <= at(2, 0));
         assert_eq!(at(7, u64::MAX) >> ID_BITS_IN_A_SECOND, 7);

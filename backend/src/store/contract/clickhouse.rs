@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::gate::{Gate, Last};
 use super::*;
+use crate::store::clickhouse;
 use crate::store::retention::Reason;
 use crate::store::{Retention, Rule, StoreError};
 
@@ -23,8 +24,9 @@ fn calls(second: i64) -> Vec<Message> {
 }
 
 fn flush(messages: Vec<Message>, offset: u64) -> Flush {
-    let slices = Cutter::default().cut(messages).expect("slices");
-    Flush { slices, end: Position { segment: 1, offset } }
+    let cutter = Cutter { homes: clickhouse::HOMES, ..Cutter::default() };
+    let packs = cutter.cut(messages).expect("packs");
+    Flush { packs, end: Position { segment: 1, offset } }
 }
 
 /// Every message that the store brings, without what a search does about duplicates; and whether it says `partial`.
@@ -152,9 +154,9 @@ async fn days_go_by_rule(variable: &str) {
         [(0, (|| START_US) as fn() -> i64), (2, || START_US + 2 * DAY_US), (4, || START_US + 4 * DAY_US)]
     {
         let messages = [calls(day * 86_400), vec![options()]].concat();
-        let slices = cutter.cut(messages).expect("slices");
+        let packs = cutter.cut(messages).expect("packs");
         let end = Position { segment: 1, offset: day.unsigned_abs() };
-        at(now_us).await.write(&Flush { slices, end }).await.expect("written");
+        at(now_us).await.write(&Flush { packs, end }).await.expect("written");
     }
     let store = at(clock_of_day_four).await;
     assert_eq!(stored(&store).await, (75, false));

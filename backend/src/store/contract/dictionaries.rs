@@ -10,10 +10,9 @@ fn messages(hour: i64, call: &'static str) -> Vec<Message> {
 }
 
 fn flush(offset: u64, messages: Vec<Message>, dictionary: Option<&Arc<Dictionary>>) -> Flush {
-    let slices =
-        Cutter { dictionary: dictionary.cloned(), ..Cutter::default() }.cut(messages).expect("slices");
-    assert!(slices.iter().all(|slice| slice.dictionary.as_ref() == dictionary));
-    Flush { slices, end: Position { segment: 1, offset } }
+    let packs = Cutter { dictionary: dictionary.cloned(), ..Cutter::default() }.cut(messages).expect("packs");
+    assert!(packs.iter().all(|pack| pack.dictionary.as_ref() == dictionary));
+    Flush { packs, end: Position { segment: 1, offset } }
 }
 
 /// The newest message's call, and how many messages there are; whether something is missing.
@@ -57,8 +56,8 @@ pub(super) async fn slices_are_read_by_the_dictionaries_they_were_made_with(stor
 pub(super) async fn without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found(store: &Arc<dyn Store>) {
     let dictionary = trained("lost");
     let mut lost = flush(1, messages(1, "lost@host"), Some(&dictionary));
-    for slice in &mut lost.slices {
-        slice.dictionary = None;
+    for pack in &mut lost.packs {
+        pack.dictionary = None;
     }
     store.write(&lost).await.expect("written");
     store.write(&flush(2, messages(2, "kept@host"), None)).await.expect("written");

@@ -28,8 +28,8 @@ async fn write_events(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message
 
 async fn write_keyed(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>, paths: EventPaths) {
     store.note_paths(&paths.set()).await.expect("noted");
-    let slices = Cutter { paths: Arc::new(paths), ..Cutter::default() }.cut(messages).expect("slices");
-    let flush = Flush { slices, end: Position { segment: 1, offset } };
+    let packs = Cutter { paths: Arc::new(paths), ..Cutter::default() }.cut(messages).expect("packs");
+    let flush = Flush { packs, end: Position { segment: 1, offset } };
     store.write(&flush).await.expect("written");
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 
 use super::connection::{Lease, within_limit};
-use crate::store::StoreError;
+use crate::store::{StoreError, pack};
 
 /// Serialises the making of partitions between backends.
 const LOCK: i64 = 0x7369_706c_656e_7304;
@@ -22,17 +22,18 @@ pub const LOCK_TIMEOUT_MS: u32 = 500;
 /// Rows of one bucket take the low bits of a slice's id, the bucket's number the high ones.
 pub const ROW_BITS: u32 = 32;
 
-/// Row numbers that are taken at once, at least.
-const BLOCK: usize = 16_384;
+/// Row numbers that are taken at once, at least: a multiple of what a pack has.
+const BLOCK: usize = 2048 * pack::SLICES;
 
-/// After so many rows a further bucket is begun in the same hour, so that no index outgrows memory.
-const BUCKET_ROWS: i64 = 16_000_000;
+/// After so many rows, which are eight times as many as there are packs, a further bucket is begun in the same hour, so that no
+/// index outgrows memory.
+const BUCKET_ROWS: i64 = 64_000_000;
 
 /// The length of an hour, µs.
 pub const HOUR_US: i64 = 3_600_000_000;
 
 /// The partitioned tables.
-pub const TABLES: [&str; 2] = ["slice", "page"];
+pub const TABLES: [&str; 2] = ["pack", "page"];
 
 /// A bucket.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -72,14 +73,15 @@ struct Block {
 pub struct Blocks(HashMap<Arc<str>, Block>);
 
 impl Blocks {
-    /// So many ids of one bucket, for what arrives in this hour under this rule.
+    /// The ids of so many packs of one bucket, for what arrives in this hour under this rule.
     pub async fn take(
         &mut self,
         pool: &PgPool,
         rule: &Arc<str>,
         hour: i64,
-        count: usize,
+        packs: usize,
     ) -> Result<Range<i64>, StoreError> {
+        let count = packs * pack::SLICES;
         let wanted = i64::try_from(count).unwrap_or(i64::MAX);
         let held = self.0.get(rule).filter(|b| b.hour == hour && b.ids.end - b.ids.start >= wanted);
         let ids = match held {

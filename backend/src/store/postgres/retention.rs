@@ -42,7 +42,7 @@ pub async fn plan(pool: &PgPool, retention: &Retention, now_us: i64) -> Result<P
         // Where it is empty there is no time. A message is no younger than its arrival, whatever its agent's clock says.
         let newest_us = Some(row.bigint()?).filter(|us| *us != i64::MAX).map(|us| us.min(end_us));
         let stays = now_us < end_us.saturating_add(GRACE_US);
-        Some(Piece { name: bucket.partition("slice"), rule, newest_us, bytes, stays })
+        Some(Piece { name: bucket.partition("pack"), rule, newest_us, bytes, stays })
     })?;
     Ok(retention.plan(pieces, None, now_us))
 }

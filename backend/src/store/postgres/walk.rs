@@ -15,7 +15,7 @@ use super::connection::Lease;
 use super::copy::Found;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
 use crate::store::runs::Runs;
-use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked};
+use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked, pack};
 
 /// Partitions that one transaction reads at most. Each takes two places in the server's table of locks, which everybody
 /// shares and which has some 6,400 by default; a lookup without a time range may have to read one for each hour that is kept.
@@ -194,19 +194,22 @@ async fn feed(
 
 /// Reads the slices at these places, in their order.
 async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
-    let mut wanted: Vec<(i64, usize)> = places.iter().map(|(id, _)| *id).zip(0..).collect();
+    let mut wanted: Vec<(i64, usize)> =
+        places.iter().map(|(id, _)| pack::number_of(*id).0).zip(0..).collect();
     wanted.sort_unstable();
-    let ids: Vec<i64> = wanted.iter().map(|(id, _)| *id).collect();
-    let mut queries: Vec<_> = ids
-        .chunk_by(|a, b| Bucket::of(*a) == Bucket::of(*b))
-        .filter_map(|ids| {
-            let bucket = Bucket::of(*ids.first()?);
-            let Runs { ranges, single } = Runs::of(ids);
-            let ids = single.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            let table = bucket.partition("slice");
+    let mut packs: Vec<i64> = wanted.iter().map(|(pack, _)| *pack).collect();
+    packs.dedup();
+    let bucket_of = |pack: i64| Bucket::of(pack::first_id(pack));
+    let mut queries: Vec<_> = packs
+        .chunk_by(|a, b| bucket_of(*a) == bucket_of(*b))
+        .filter_map(|packs| {
+            let table = bucket_of(*packs.first()?).partition("pack");
+            let Runs { ranges, single } = Runs::of(packs);
+            let ids =
+                single.iter().map(|pack| pack::first_id(*pack).to_string()).collect::<Vec<_>>().join(",");
             let mut query = format!("select id, blob from {table} where id = any('{{{ids}}}'::bigint[])");
             for range in ranges {
-                let (first, last) = range.into_inner();
+                let (first, last) = (pack::first_id(*range.start()), pack::first_id(*range.end()));
                 let _written = write!(
                     query,
                     " union all select id, blob from {table} where id between {first} and {last}"
@@ -217,21 +220,22 @@ async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<Stor
         .collect();
     let mut blobs: Vec<Option<Bytes>> = vec![None; places.len()];
     while !queries.is_empty() {
-        // A slice never changes, so it does not matter in which snapshot it is read.
+        // A pack never changes, so it does not matter in which snapshot it is read.
         let (read, _) = reader.room(queries.len()).await?;
         let rest = queries.split_off(read);
         let found = reader.query(&queries.join(" union all ")).await?;
         // Rows come in about the order in which they are wanted.
         let mut next = 0;
         found.read(|row| {
-            let (id, blob) = (row.bigint()?, row.bytea()?);
-            if wanted.get(next).is_none_or(|(next, _)| *next != id) {
-                next = wanted.partition_point(|(wanted, _)| *wanted < id);
+            let ((pack, _), blob) = (pack::number_of(row.bigint()?), row.bytea()?);
+            if wanted.get(next).is_none_or(|(next, _)| *next != pack) {
+                next = wanted.partition_point(|(wanted, _)| *wanted < pack);
             }
-            if let Some((_, place)) = wanted.get(next).filter(|(wanted, _)| *wanted == id) {
+            let mut shared = None;
+            while let Some((_, place)) = wanted.get(next).filter(|(wanted, _)| *wanted == pack) {
                 next += 1;
                 if let Some(slot) = blobs.get_mut(*place) {
-                    *slot = Some(found.share(blob));
+                    *slot = Some(Bytes::clone(shared.get_or_insert_with(|| found.share(blob))));
                 }
             }
             Some(())
@@ -239,7 +243,8 @@ async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<Stor
         queries = rest;
     }
     let slices = places.iter().zip(blobs).filter_map(|((id, last_us), blob)| {
-        Some(StoredSlice { id: *id, last_us: *last_us, dictionary: None, blob: blob? })
+        let (_, index) = pack::number_of(*id);
+        Some(StoredSlice { id: *id, last_us: *last_us, index, dictionary: None, blob: blob? })
     });
     Ok(slices.collect())
 }

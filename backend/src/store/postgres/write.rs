@@ -11,12 +11,12 @@ use super::connection::{run, within_limit};
 use super::copy::{Found, Rows};
 use crate::spool::Position;
 use crate::store::postings::{self, Page};
-use crate::store::{Dictionary, Slice, StoreError};
+use crate::store::{Dictionary, Pack, StoreError, pack};
 
-/// Slices of a flush that go into one bucket, and their ids.
+/// Packs of a flush that go into one bucket, and the ids of their slices.
 pub struct Part<'a> {
     pub ids: Range<i64>,
-    pub slices: Vec<&'a Slice>,
+    pub packs: Vec<&'a Pack>,
 }
 
 /// Begins a transaction of the spool with this name: the only one, until it ends. So whoever asks after an answer was
@@ -71,19 +71,22 @@ pub async fn write(
 
 async fn write_part(connection: &mut PgConnection, part: &Part<'_>) -> Result<(), StoreError> {
     let bucket = Bucket::of(part.ids.start);
-    let (Some(oldest_us), Some(newest_us)) =
-        (part.slices.iter().map(|s| s.last_us).min(), part.slices.iter().map(|s| s.last_us).max())
-    else {
+    let (Some(oldest_us), Some(newest_us)) = (
+        part.packs.iter().flat_map(|p| p.last_us()).min(),
+        part.packs.iter().flat_map(|p| p.last_us()).max(),
+    ) else {
         return Ok(());
     };
     let mut rows = Rows::new();
-    for (id, slice) in part.ids.clone().zip(&part.slices) {
-        rows.row(2).bigint(id).bytea(&slice.blob);
+    let packs = || part.ids.clone().step_by(pack::SLICES).zip(&part.packs);
+    for (id, pack) in packs() {
+        rows.row(2).bigint(id).bytea(&pack.blob);
     }
-    rows.send(connection, &format!("{} (id, blob)", bucket.partition("slice"))).await?;
+    rows.send(connection, &format!("{} (id, blob)", bucket.partition("pack"))).await?;
 
     let row = |id: i64| u32::try_from(id & ((1 << ROW_BITS) - 1)).unwrap_or(u32::MAX);
-    let pages = postings::segment(part.ids.clone().zip(&part.slices).map(|(id, slice)| (row(id), *slice)));
+    let slices = packs().flat_map(|(id, pack)| (row(id)..).zip(&pack.slices));
+    let pages = postings::segment(slices);
     let segment = new_segment(connection, bucket, 0, oldest_us, newest_us).await?;
     write_pages(connection, bucket, segment, &pages).await
 }

@@ -14,17 +14,7 @@ fn key(n: u64) -> Key {
 }
 
 fn slice(first_us: i64, last_us: i64, keys: Vec<Key>) -> Slice {
-    Slice {
-        first_us,
-        last_us,
-        count: 1,
-        keys,
-        home: Key::EVERYTHING,
-        class: Class::Call,
-        rule: "default".into(),
-        dictionary: None,
-        blob: Vec::new(),
-    }
+    Slice { first_us, last_us, count: 1, keys, home: Key::EVERYTHING, class: Class::Call }
 }
 
 fn make(rows: &[(u32, &Slice)]) -> Vec<Page> {

@@ -1,26 +1,26 @@
 //! Messages → slices.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::table::Table;
-use super::{
-    Entry, FORMAT, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError,
-    dictionary,
-};
+use super::{Entry, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError};
 use crate::call::event::EventPaths;
 use crate::call::message::{Message, PROTOCOL_SIP};
 use crate::parallel;
 use crate::store::class::Teller;
+use crate::store::pack::{self, Content, Pack};
 use crate::store::{Dictionary, Key, Retention};
 
 /// Longest content of a slice that is worth a sample, octets.
 const LONGEST_SAMPLE: usize = 16 * 1024;
 
-/// So many messages before its slice is made, a message is brought near.
-const AHEAD: usize = 6;
+/// So many slices before its own is made, a message is brought near.
+const AHEAD: usize = 3;
 
 /// Cuts messages into slices: by call, correlation id and tenant, events apart from SIP, and each so that it keeps to
 /// the bounds of a slice.
@@ -34,16 +34,18 @@ pub struct Cutter {
     pub dictionary: Option<Arc<Dictionary>>,
     /// So many octets of what slices hold are wanted as samples.
     pub sample_bytes: usize,
+    /// Slices of one pack have the same home among so many, for a store of several parts; with 0, any.
+    pub homes: u64,
 }
 
 /// What became of some messages.
 #[derive(Debug, Default)]
 pub struct Cut {
-    /// The slices, by correlation id, call and time.
-    pub slices: Vec<Slice>,
+    /// The slices, those that are most likely asked for together in one pack.
+    pub packs: Vec<Pack>,
     /// Octets that the slices held before they were compressed.
     pub content_bytes: usize,
-    /// Octets that they have now.
+    /// Octets that the packs have.
     pub blob_bytes: usize,
     /// What some of them hold, one after the other.
     pub samples: Vec<u8>,
@@ -67,12 +69,12 @@ impl Cutter {
     ///
     /// # Errors
     /// When one cannot be compressed, which only lack of memory brings about.
-    pub fn cut(&self, messages: Vec<Message>) -> Result<Vec<Slice>, SliceError> {
+    pub fn cut(&self, messages: Vec<Message>) -> Result<Vec<Pack>, SliceError> {
         let items: Vec<_> = messages.iter().map(|m| Item::read(m.captured.lent(), &self.paths)).collect();
-        let Cut { slices, left_out, .. } = self.cut_items(&items, 1);
+        let Cut { packs, left_out, .. } = self.cut_items(&items, 1);
         match left_out.into_iter().next() {
             Some((_, why)) => Err(SliceError::Header(why)),
-            None => Ok(slices),
+            None => Ok(packs),
         }
     }
 
@@ -110,7 +112,7 @@ impl Cutter {
         let cut = |part: &[Place]| Part::new(self, &items, sample_bytes).cut(part);
         let mut all = Cut::default();
         for cut in parallel::map(parts, cut) {
-            all.slices.extend(cut.slices);
+            all.packs.extend(cut.packs);
             all.content_bytes += cut.content_bytes;
             all.blob_bytes += cut.blob_bytes;
             all.samples.extend(cut.samples);
@@ -121,13 +123,35 @@ impl Cutter {
     }
 }
 
+/// Messages that make a slice.
+struct Run {
+    /// Where it stands among all: those of a session of many stand together, all others in order of time.
+    begin_us: i64,
+    session: u64,
+    first_us: i64,
+    /// Of the places, in order of sessions and groups.
+    places: Range<usize>,
+}
+
+/// A pack in the making.
+#[derive(Default)]
+struct Open {
+    slices: Vec<Slice>,
+    content: Content,
+    /// Places of its items.
+    items: Vec<u32>,
+}
+
 /// What one thread cuts.
 struct Part<'a> {
     cutter: &'a Cutter,
     items: &'a [&'a Item<'a>],
     sample_bytes: usize,
-    /// What the slice at hand holds.
-    content: Vec<u8>,
+    /// By home and retention rule.
+    open: BTreeMap<(u64, Arc<str>), Open>,
+    done: Cut,
+    /// The slice at hand.
+    slice: Vec<u8>,
     /// What its header says; empty between two slices, so that their memory is used again.
     hosts: Table<SocketAddr>,
     agents: Table<(u32, Option<&'a str>)>,
@@ -143,7 +167,9 @@ impl<'a> Part<'a> {
             cutter,
             items,
             sample_bytes,
-            content: Vec::new(),
+            open: BTreeMap::new(),
+            done: Cut::default(),
+            slice: Vec::new(),
             hosts: Table::default(),
             agents: Table::default(),
             entries: Vec::new(),
@@ -153,44 +179,84 @@ impl<'a> Part<'a> {
     }
 
     fn cut(mut self, places: &[Place]) -> Cut {
-        let mut cut = Cut::default();
+        let runs = self.runs(places);
         let mut messages: Vec<&Item<'_>> = Vec::new();
-        let mut rest = places;
-        while !rest.is_empty() {
+        for (n, run) in runs.iter().enumerate() {
+            self.look_ahead(places, runs.get(n + 1..).unwrap_or_default());
+            let places = places.get(run.places.clone()).unwrap_or_default();
             messages.clear();
-            messages.extend(fitting(self.items, rest));
-            let (these, others) = rest.split_at(messages.len().clamp(1, rest.len()));
-            rest = others;
-            self.look_ahead(rest, these.len());
+            messages.extend(places.iter().filter_map(|place| self.items.get(place.item as usize)));
             // What is wrong with one message costs its slice, and nothing else.
             let encoded = catch_unwind(AssertUnwindSafe(|| self.encode(&messages)));
             match encoded.unwrap_or_else(|_| Err(SliceError::Header("a panic".into()))) {
-                Ok(slice) => {
-                    cut.content_bytes += self.content.len();
-                    cut.blob_bytes += slice.blob.len();
-                    cut.slices.push(slice);
-                    if self.content.len() <= LONGEST_SAMPLE && cut.samples.len() < self.sample_bytes {
-                        cut.samples.extend_from_slice(&self.content);
-                        cut.lengths.push(self.content.len());
+                Ok((slice, rule)) => {
+                    self.done.content_bytes += self.slice.len();
+                    if self.slice.len() <= LONGEST_SAMPLE && self.done.samples.len() < self.sample_bytes {
+                        self.done.samples.extend_from_slice(&self.slice);
+                        self.done.lengths.push(self.slice.len());
                     }
+                    self.put(slice, rule, places);
                 }
-                Err(error) => {
-                    cut.left_out.extend(these.iter().map(|place| (place.item as usize, error.to_string())))
-                }
+                Err(error) => self
+                    .done
+                    .left_out
+                    .extend(places.iter().map(|place| (place.item as usize, error.to_string()))),
             }
         }
-        cut
+        for ((_, rule), mut open) in self.open {
+            open.close(&rule, self.cutter, &mut self.done);
+        }
+        self.done
     }
 
-    /// Brings near what the next slices are made of, for so many messages. What was read in order of receipt is met in
-    /// another one here, and each would be waited for.
-    fn look_ahead(&self, rest: &[Place], count: usize) {
-        let item = |place: &Place| self.items.get(place.item as usize);
-        for item in rest.iter().skip(2 * AHEAD).take(count).filter_map(item) {
+    /// What makes slices, in the order in which they are stored: neighbours are most likely asked for together.
+    fn runs(&self, places: &[Place]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::with_capacity(places.len() / 2);
+        let (mut begin, mut of_session) = (0, 0);
+        while let Some(first) = places.get(begin) {
+            let rest = places.get(begin..).unwrap_or_default();
+            let end = begin + fitting(self.items, rest).count().clamp(1, rest.len());
+            if runs.last().is_some_and(|last| last.session != first.session) {
+                of_session = runs.len();
+            }
+            let first_us = first.captured_at_us;
+            runs.push(Run { begin_us: first_us, session: first.session, first_us, places: begin..end });
+            begin = end;
+            let is_over = places.get(end).is_none_or(|next| next.session != first.session);
+            let these = runs.get_mut(of_session..).unwrap_or_default();
+            if is_over && these.len() >= pack::SLICES {
+                let begin_us = these.iter().map(|run| run.first_us).min().unwrap_or(first_us);
+                these.iter_mut().for_each(|run| run.begin_us = begin_us);
+            }
+        }
+        runs.sort_unstable_by_key(|run| (run.begin_us, run.session, run.first_us, run.places.start));
+        runs
+    }
+
+    /// Puts the slice at hand into a pack.
+    fn put(&mut self, slice: Slice, rule: Arc<str>, places: &[Place]) {
+        let home = if self.cutter.homes == 0 { 0 } else { slice.home_among(self.cutter.homes) };
+        let open = self.open.entry((home, Arc::clone(&rule))).or_default();
+        if !open.content.has_room(self.slice.len()) {
+            open.close(&rule, self.cutter, &mut self.done);
+        }
+        open.content.push(slice.first_us, &self.slice);
+        open.slices.push(slice);
+        open.items.extend(places.iter().map(|place| place.item));
+    }
+
+    /// Brings near what the next slices are made of. What was read in order of receipt is met in another one here, and each message
+    /// would be waited for.
+    fn look_ahead(&self, places: &[Place], next: &[Run]) {
+        let items = |run: usize| {
+            let places = next.get(run).and_then(|run| places.get(run.places.clone())).unwrap_or_default();
+            places.iter().filter_map(|place| self.items.get(place.item as usize))
+        };
+        for item in items(2 * AHEAD) {
             black_box((item.group, item.captured.captured_at_us, item.captured.raw.len()));
             black_box((item.facts.kind, item.facts.has_to_tag, item.captured.src.port()));
         }
-        for item in rest.iter().skip(AHEAD).take(count).filter_map(item) {
+        for item in items(AHEAD) {
             // The headers that are asked for, a line of the cache each; the processor sees where this goes.
             for octet in item.captured.raw.iter().step_by(64).take(8) {
                 black_box(*octet);
@@ -198,9 +264,9 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Encodes messages of one group, in order of capture.
-    fn encode(&mut self, messages: &[&'a Item<'a>]) -> Result<Slice, SliceError> {
-        let Self { cutter, content, hosts, agents, entries, cut, keys, .. } = self;
+    /// Encodes messages of one group, in order of capture, as the slice at hand. With it, the rule that it is kept under.
+    fn encode(&mut self, messages: &[&'a Item<'a>]) -> Result<(Slice, Arc<str>), SliceError> {
+        let Self { cutter, slice, hosts, agents, entries, cut, keys, .. } = self;
         hosts.clear();
         agents.clear();
         entries.clear();
@@ -240,7 +306,6 @@ impl<'a> Part<'a> {
         keys.dedup();
 
         let header = LentHeader {
-            first_us,
             tenant,
             correlation_id,
             call_id: first.captured.call_id.as_deref(),
@@ -249,34 +314,41 @@ impl<'a> Part<'a> {
             entries,
             cut,
         };
-        content.clear();
-        content.extend_from_slice(&[0; 4]);
-        *content = postcard::to_extend(&header, std::mem::take(content))
+        slice.clear();
+        // One large slice does not keep its memory for ever.
+        slice.shrink_to(LONGEST_SAMPLE);
+        *slice = postcard::to_extend(&header, std::mem::take(slice))
             .map_err(|e| SliceError::Header(e.to_string()))?;
-        let length = u32::try_from(content.len() - 4).unwrap_or(u32::MAX);
-        if let Some(place) = content.first_chunk_mut() {
-            *place = length.to_le_bytes();
-        }
-        messages.iter().for_each(|m| content.extend_from_slice(&m.captured.raw));
-        let Cutter { dictionary, retention, .. } = *cutter;
-        let blob = dictionary::deflate(content, dictionary.as_deref(), |frame| {
-            let mut blob = Vec::with_capacity(1 + frame.len());
-            blob.push(FORMAT);
-            blob.extend_from_slice(frame);
-            blob
-        })?;
+        messages.iter().for_each(|m| slice.extend_from_slice(&m.captured.raw));
         let class = class.class();
-        Ok(Slice {
+        let slice = Slice {
             first_us,
             last_us,
             home: call.or(correlation).unwrap_or(Key::EVERYTHING),
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
-            rule: retention.rule_of(class, tenant),
             keys: keys.clone(),
-            dictionary: dictionary.clone(),
-            blob,
-        })
+        };
+        Ok((slice, cutter.retention.rule_of(class, tenant)))
+    }
+}
+
+impl Open {
+    /// Makes a pack of what is in it; then it is empty.
+    fn close(&mut self, rule: &Arc<str>, cutter: &Cutter, done: &mut Cut) {
+        let dictionary = cutter.dictionary.clone();
+        let slices = std::mem::replace(&mut self.slices, Vec::with_capacity(pack::SLICES));
+        match self.content.blob(dictionary.as_deref()) {
+            Ok(blob) => {
+                done.blob_bytes += blob.len();
+                done.packs.push(Pack { slices, rule: Arc::clone(rule), dictionary, blob });
+            }
+            Err(error) => {
+                let left_out = self.items.iter().map(|item| (*item as usize, error.to_string()));
+                done.left_out.extend(left_out);
+            }
+        }
+        self.items.clear();
     }
 }
 
@@ -305,10 +377,11 @@ mod tests {
     use super::*;
     use crate::call::message::Captured;
     use crate::call::sample::{Sample, call, reply, request};
-    use crate::store::{Class, Rule, StoredSlice};
+    use crate::store::{Class, Rule};
 
     fn cut(samples: &[Sample]) -> Slice {
-        Cutter::default().cut(call(samples).messages).expect("slices").pop().expect("a slice")
+        let mut packs = Cutter::default().cut(call(samples).messages).expect("packs");
+        packs.pop().and_then(|mut pack| pack.slices.pop()).expect("a slice")
     }
 
     #[test]
@@ -331,7 +404,7 @@ mod tests {
         }
         let mut event = call(&[request(0, "INVITE")]).messages;
         event[0] = Message::read(event[0].id, Captured { protocol_type: 100, ..event[0].captured.clone() });
-        assert_eq!(Cutter::default().cut(event).expect("slices")[0].class, Class::Event);
+        assert_eq!(Cutter::default().cut(event).expect("packs")[0].slices[0].class, Class::Event);
     }
 
     #[test]
@@ -346,9 +419,10 @@ mod tests {
             bounds: Default::default(),
         };
         let retention = Arc::new(Retention { rules: [rule].into(), ..Retention::default() });
-        let slices = Cutter { retention, ..Cutter::default() }.cut(messages).expect("slices");
+        let packs = Cutter { retention, ..Cutter::default() }.cut(messages).expect("packs");
+        let slices = packs.iter().flat_map(|pack| pack.slices.iter().map(|slice| (slice, &*pack.rule)));
         let mut told: Vec<_> =
-            slices.iter().map(|s| (s.count, &*s.rule, s.keys.contains(&Key::tenant("acme")))).collect();
+            slices.map(|(s, rule)| (s.count, rule, s.keys.contains(&Key::tenant("acme")))).collect();
         told.sort_unstable();
         assert_eq!(told, [(1, "acme's", true), (2, "default", false)]);
     }
@@ -372,25 +446,94 @@ mod tests {
         let messages = varied();
         let paths = EventPaths::default();
         let items: Vec<_> = messages.iter().map(|m| Item::read(m.lent(), &paths)).collect();
+        let slices = |cut: &Cut| {
+            let mut slices: Vec<_> = cut.packs.iter().flat_map(|pack| pack.slices.clone()).collect();
+            slices.sort_unstable_by_key(|s| (s.first_us, s.home.hash(), s.keys.clone()));
+            slices
+        };
         let one = Cutter::default().cut_items(&items, 1);
         assert_eq!(one.left_out, []);
         for threads in [2, 3, 64, 5000] {
-            assert_eq!(Cutter::default().cut_items(&items, threads).slices, one.slices, "{threads}");
+            let several = Cutter::default().cut_items(&items, threads);
+            assert_eq!(slices(&several), slices(&one), "{threads}");
+            assert_eq!(several.packs.iter().map(Pack::messages).sum::<u64>(), 2000);
         }
         let mut read = Vec::new();
-        for Slice { last_us, count, blob, .. } in one.slices {
-            let stored = StoredSlice { id: 1, last_us, dictionary: None, blob: blob.into() };
-            let these = stored.messages().expect("readable");
-            assert_eq!(these.last().map(|m| m.captured.captured_at_us), Some(last_us));
-            assert_eq!(these.len(), count as usize);
-            assert!(these.iter().all(|m| m.sip.call_id == these[0].sip.call_id));
-            read.extend(these.into_iter().map(|m| m.captured));
+        for pack in one.packs {
+            for (Slice { last_us, count, .. }, stored) in pack.slices.iter().zip(pack.stored(8)) {
+                let these = stored.messages().expect("readable");
+                assert_eq!(these.last().map(|m| m.captured.captured_at_us), Some(*last_us));
+                assert_eq!(these.len(), *count as usize);
+                assert!(these.iter().all(|m| m.sip.call_id == these[0].sip.call_id));
+                read.extend(these.into_iter().map(|m| m.captured));
+            }
         }
         let order = |m: &Captured| (m.captured_at_us, m.raw.clone());
         let mut messages = messages;
         messages.sort_by_key(order);
         read.sort_by_key(order);
         assert_eq!(read, messages);
+    }
+
+    /// Calls of a session each, which begin one after the other at the same time as those of a large session.
+    fn interleaved() -> Vec<Captured> {
+        let sample = call(&[request(0, "INVITE")]).messages.remove(0).captured;
+        let of = |n: i64| Captured {
+            captured_at_us: sample.captured_at_us + n * 1_000,
+            correlation_id: (n % 4 == 0).then(|| "large".into()),
+            raw: format!("INVITE sip:{n}@h SIP/2.0\r\nCall-ID: {n}\r\n\r\n").into_bytes().into(),
+            ..sample.clone()
+        };
+        (0..400).map(of).collect()
+    }
+
+    #[test]
+    fn what_is_asked_for_together_is_in_one_pack() {
+        let messages = interleaved();
+        let paths = EventPaths::default();
+        let items: Vec<_> = messages.iter().map(|m| Item::read(m.lent(), &paths)).collect();
+        let packs = Cutter::default().cut_items(&items, 1).packs;
+        let large = Key::correlation("large");
+        let pure =
+            packs.iter().filter(|pack| pack.slices.iter().all(|slice| slice.keys.contains(&large))).count();
+        assert!(pure >= 400 / 4 / pack::SLICES - 1, "{pure}");
+        let others = packs.iter().flat_map(|pack| &pack.slices).filter(|slice| !slice.keys.contains(&large));
+        assert!(others.is_sorted_by_key(|slice| slice.first_us), "in order of time");
+        assert!(packs.iter().all(|pack| (1..=pack::SLICES).contains(&pack.slices.len())));
+        assert!(packs.len() <= 400 / pack::SLICES + 1);
+        let apart = Cutter { homes: 9, ..Cutter::default() }.cut_items(&items, 1).packs;
+        assert!(
+            apart.iter().all(|pack| pack.slices.windows(2).all(|s| s[0].home_among(9) == s[1].home_among(9)))
+        );
+        assert!(apart.len() <= 400 / pack::SLICES + 9);
+    }
+
+    #[test]
+    fn slices_of_different_rules_are_in_different_packs_and_large_ones_alone() {
+        let rule = Rule {
+            name: "pings".into(),
+            classes: vec![Class::Options],
+            tenants: Vec::new(),
+            bounds: Default::default(),
+        };
+        let retention = Arc::new(Retention { rules: [rule].into(), ..Retention::default() });
+        let sample = call(&[request(0, "INVITE")]).messages.remove(0).captured;
+        let of = |n: i64| {
+            let method = if n % 2 == 0 { "INVITE" } else { "OPTIONS" };
+            let body = if n == 6 { 20_000 } else { 0 };
+            let raw =
+                format!("{method} sip:b@h SIP/2.0\r\nCall-ID: {n}\r\nCSeq: 1 {method}\r\n\r\n{:body$}", "");
+            Captured {
+                captured_at_us: sample.captured_at_us + n,
+                raw: raw.into_bytes().into(),
+                ..sample.clone()
+            }
+        };
+        let messages: Vec<_> = (0..12).map(of).map(|m| Message::read(Default::default(), m)).collect();
+        let packs = Cutter { retention, ..Cutter::default() }.cut(messages).expect("packs");
+        let mut told: Vec<_> = packs.iter().map(|pack| (&*pack.rule, pack.slices.len())).collect();
+        told.sort_unstable();
+        assert_eq!(told, [("default", 1), ("default", 2), ("default", 3), ("pings", 6)]);
     }
 
     #[test]

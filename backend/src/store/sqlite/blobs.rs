@@ -1,4 +1,4 @@
-//! Blobs of slices by their rows: most of a range at once, others one by one.
+//! Packs by their numbers: most of a range at once, others one by one.
 
 use std::ops::RangeInclusive;
 
@@ -8,31 +8,32 @@ use rusqlite::types::ValueRef;
 
 use super::Inner;
 use super::bucket::Bucket;
-use crate::store::StoreError;
 use crate::store::runs::Runs;
+use crate::store::{StoreError, pack};
 
-const RANGE: &str = "select id, blob from slice where id between ?1 and ?2";
+const RANGE: &str = "select id, blob from pack where id between ?1 and ?2";
 
-/// What room is made for a blob, octets; most are smaller.
-const ROOM: usize = 256;
+/// What room is made for a pack, octets; most are smaller.
+const ROOM: usize = 2048;
 
 impl Inner {
-    /// The blobs of the slices in these rows, in this order; `None` for those that are not there.
-    pub(super) fn blobs(&self, bucket: &Bucket, rows: &[i64]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let mut wanted: Vec<(i64, usize)> = rows.iter().copied().zip(0..).collect();
+    /// The packs of these slices, whose ids are those in the bucket, in this order; `None` for those that are not there.
+    pub(super) fn blobs(&self, bucket: &Bucket, ids: &[i64]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut wanted: Vec<(i64, usize)> = ids.iter().map(|id| pack::number_of(*id).0).zip(0..).collect();
         wanted.sort_unstable();
-        let sorted: Vec<i64> = wanted.iter().map(|(row, _)| *row).collect();
-        let Runs { ranges, single } = Runs::of(&sorted);
-        let mut blobs = vec![None; rows.len()];
+        let mut packs: Vec<i64> = wanted.iter().map(|(pack, _)| *pack).collect();
+        packs.dedup();
+        let Runs { ranges, single } = Runs::of(&packs);
+        let mut blobs = vec![None; ids.len()];
         let reader = self.readers.take(bucket)?;
         let mut statement = reader.connection.prepare_cached(RANGE)?;
-        for range in ranges.into_iter().chain(single.into_iter().map(|row| row..=row)) {
-            let begin = wanted.partition_point(|(row, _)| row < range.start());
-            let end = wanted.partition_point(|(row, _)| row <= range.end());
+        for range in ranges.into_iter().chain(single.into_iter().map(|pack| pack..=pack)) {
+            let begin = wanted.partition_point(|(pack, _)| pack < range.start());
+            let end = wanted.partition_point(|(pack, _)| pack <= range.end());
             let of_range = wanted.get(begin..end).unwrap_or_default();
-            let mut found = Found::with_room(of_range.len());
+            let mut found = Found::with_room(of_range);
             let read = found.read(&mut statement, &range, of_range);
-            found.put(&mut blobs);
+            found.put(of_range, &mut blobs);
             match read.map_err(StoreError::from) {
                 Ok(()) => {}
                 // What was not read yet of this range is missing then, and nothing else.
@@ -46,49 +47,54 @@ impl Inner {
     }
 }
 
-/// The blobs of a range, one behind the other: a piece of memory for all of them.
+/// The packs of a range, one behind the other: a piece of memory for all of them.
 struct Found {
     octets: Vec<u8>,
-    /// Where each ends, and its place in what was asked for.
-    ends: Vec<(usize, usize)>,
+    /// Of each its number, and where it ends.
+    ends: Vec<(i64, usize)>,
 }
 
 impl Found {
-    fn with_room(blobs: usize) -> Self {
-        Self { octets: Vec::with_capacity(blobs * ROOM), ends: Vec::with_capacity(blobs) }
+    fn with_room(wanted: &[(i64, usize)]) -> Self {
+        let packs = wanted.chunk_by(|a, b| a.0 == b.0).count();
+        Self { octets: Vec::with_capacity(packs * ROOM), ends: Vec::with_capacity(packs) }
     }
 
-    /// Reads those rows of a range that are wanted, which are in order.
+    /// Reads those packs of a range that are wanted, which are in order.
     fn read(
         &mut self,
         statement: &mut CachedStatement<'_>,
         range: &RangeInclusive<i64>,
         wanted: &[(i64, usize)],
     ) -> Result<(), rusqlite::Error> {
-        let mut wanted = wanted.iter().peekable();
+        let mut wanted = wanted.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::first).peekable();
         let mut rows = statement.query((range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            while wanted.next_if(|(row, _)| *row < id).is_some() {}
-            while let Some((_, place)) = wanted.next_if(|(row, _)| *row == id) {
-                if let ValueRef::Blob(blob) = row.get_ref(1)? {
-                    self.octets.extend_from_slice(blob);
-                    self.ends.push((self.octets.len(), *place));
-                }
+            let number: i64 = row.get(0)?;
+            while wanted.next_if(|(pack, _)| *pack < number).is_some() {}
+            if wanted.next_if(|(pack, _)| *pack == number).is_some()
+                && let ValueRef::Blob(blob) = row.get_ref(1)?
+            {
+                self.octets.extend_from_slice(blob);
+                self.ends.push((number, self.octets.len()));
             }
         }
         Ok(())
     }
 
-    /// Puts each to its place.
-    fn put(self, blobs: &mut [Option<Bytes>]) {
+    /// Puts each to the places where it is wanted.
+    fn put(self, wanted: &[(i64, usize)], blobs: &mut [Option<Bytes>]) {
         let mut rest = Bytes::from(self.octets);
         let mut begin = 0;
-        for (end, place) in self.ends {
+        let mut wanted = wanted.iter().peekable();
+        for (number, end) in self.ends {
             let blob = rest.split_to(end - begin);
             begin = end;
-            if let Some(slot) = blobs.get_mut(place) {
-                *slot = Some(blob);
+            while wanted.next_if(|(pack, _)| *pack < number).is_some() {}
+            while let Some((_, place)) = wanted.next_if(|(pack, _)| *pack == number) {
+                if let Some(slot) = blobs.get_mut(*place) {
+                    *slot = Some(blob.clone());
+                }
             }
         }
     }

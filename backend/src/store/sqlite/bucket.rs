@@ -1,4 +1,4 @@
-//! One file of slices and their postings.
+//! One file of packs and the postings of their slices.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -11,18 +11,18 @@ use super::ledger::Counted;
 use super::{file, rows};
 use crate::store::postings::{Page, Segment};
 use crate::store::retention::Piece;
-use crate::store::{Slice, StoreError, dictionary};
+use crate::store::{Pack, StoreError, dictionary};
 
 const DDL: &str = "
     create table bucket (rule text not null, closed integer not null);
-    create table slice (id integer primary key, blob blob not null);
+    create table pack (id integer primary key, blob blob not null);
     create table segment (
         number integer primary key,
         level integer not null,
         oldest_us integer not null,
         newest_us integer not null,
         flush integer,
-        first_row integer
+        first_pack integer
     );
     create table page (
         id integer primary key,
@@ -44,11 +44,11 @@ pub struct Bucket {
     path: PathBuf,
     writer: Mutex<Writer>,
     live: RwLock<Vec<Arc<Live>>>,
-    next_row: AtomicU32,
+    next_pack: AtomicU32,
     next_segment: AtomicI64,
     /// The segment that a merge is making; 0 where none is.
     being_made: AtomicI64,
-    /// Whether rows of a flush that does not count may be there.
+    /// Whether packs of a flush that does not count may be there.
     is_dirty: AtomicBool,
     is_closed: AtomicBool,
     is_gone: AtomicBool,
@@ -74,7 +74,7 @@ pub struct Live {
 /// What a flush brought to a bucket, and what is not seen before the flush counts.
 pub struct Pending {
     live: Option<Live>,
-    rows: u32,
+    packs: u32,
 }
 
 fn file_name(number: u32) -> String {
@@ -122,7 +122,7 @@ impl Bucket {
             path: path(dir, number),
             writer: Mutex::default(),
             live: RwLock::default(),
-            next_row: AtomicU32::new(1),
+            next_pack: AtomicU32::new(1),
             next_segment: AtomicI64::new(1),
             being_made: AtomicI64::new(0),
             is_dirty: AtomicBool::new(false),
@@ -174,13 +174,13 @@ impl Bucket {
             sqlx::query_as("select number, level, oldest_us, newest_us from segment order by number")
                 .fetch_all(&mut *connection)
                 .await?;
-        let (row, segment, flush): (u32, i64, i64) = sqlx::query_as(
-            "select (select coalesce(max(id), 0) from slice), (select coalesce(max(number), 0) from segment),
+        let (pack, segment, flush): (u32, i64, i64) = sqlx::query_as(
+            "select (select coalesce(max(id), 0) from pack), (select coalesce(max(number), 0) from segment),
                     (select coalesce(max(flush), 0) from segment)",
         )
         .fetch_one(connection)
         .await?;
-        self.next_row.store(row.saturating_add(1), Ordering::Release);
+        self.next_pack.store(pack.saturating_add(1), Ordering::Release);
         self.next_segment.store(segment.saturating_add(1), Ordering::Release);
         let live = |(number, level, oldest_us, newest_us)| {
             Arc::new(Live { segment: Segment { number, level }, oldest_us, newest_us })
@@ -207,9 +207,9 @@ impl Bucket {
         id >> ROW_BITS == i64::from(self.number)
     }
 
-    /// The row that the next slice gets.
-    pub fn next_row(&self) -> u32 {
-        self.next_row.load(Ordering::Acquire)
+    /// The number that the next pack gets.
+    pub fn next_pack(&self) -> u32 {
+        self.next_pack.load(Ordering::Acquire)
     }
 
     /// A number for a segment that a merge makes; one at a time.
@@ -319,23 +319,23 @@ impl Bucket {
         Ok(())
     }
 
-    /// Stores slices and their postings, all of them or none. They are not seen before [`Self::publish`].
-    pub async fn store(&self, flush: i64, slices: &[&Slice], pages: &[Page]) -> Result<Pending, StoreError> {
+    /// Stores packs and the postings of their slices, all of them or none. They are not seen before [`Self::publish`].
+    pub async fn store(&self, flush: i64, packs: &[&Pack], pages: &[Page]) -> Result<Pending, StoreError> {
         let mut writer = self.writer.lock().await;
-        let first_row = self.next_row();
+        let first_pack = self.next_pack();
         let number = self.next_segment.fetch_add(1, Ordering::AcqRel);
-        let times = || slices.iter().map(|slice| slice.last_us);
+        let times = || packs.iter().flat_map(|pack| pack.last_us());
         let (Some(oldest_us), Some(newest_us)) = (times().min(), times().max()) else {
-            return Ok(Pending { live: None, rows: 0 });
+            return Ok(Pending { live: None, packs: 0 });
         };
         self.clean(&mut writer).await?;
         let mut connection = self.take(&mut writer).await?;
         // Until it is published, it does not count.
         self.is_dirty.store(true, Ordering::Release);
         let mut transaction = connection.begin().await?;
-        rows::insert_slices(&mut transaction, first_row, slices).await?;
+        rows::insert_packs(&mut transaction, first_pack, packs).await?;
         rows::insert_pages(&mut transaction, number, pages).await?;
-        let dictionaries: Vec<_> = dictionary::needed(slices.iter().copied()).cloned().collect();
+        let dictionaries: Vec<_> = dictionary::needed(packs.iter().copied()).cloned().collect();
         for dictionary in dictionaries {
             sqlx::query("insert or ignore into dictionary (id, made_at_us, octets) values ($1, $2, $3)")
                 .bind(dictionary.id().get())
@@ -345,26 +345,26 @@ impl Bucket {
                 .await?;
         }
         sqlx::query(
-            "insert into segment (number, level, oldest_us, newest_us, flush, first_row)
+            "insert into segment (number, level, oldest_us, newest_us, flush, first_pack)
              values ($1, 0, $2, $3, $4, $5)",
         )
         .bind(number)
         .bind(oldest_us)
         .bind(newest_us)
         .bind(flush)
-        .bind(first_row)
+        .bind(first_pack)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
         writer.connection = Some(connection);
         let live = Live { segment: Segment { number, level: 0 }, oldest_us, newest_us };
-        Ok(Pending { live: Some(live), rows: u32::try_from(slices.len()).unwrap_or(u32::MAX) })
+        Ok(Pending { live: Some(live), packs: u32::try_from(packs.len()).unwrap_or(u32::MAX) })
     }
 
     /// The flush counts: what it brought is found from now on.
     pub fn publish(&self, pending: Pending) {
         self.is_dirty.store(false, Ordering::Release);
-        self.next_row.fetch_add(pending.rows, Ordering::AcqRel);
+        self.next_pack.fetch_add(pending.packs, Ordering::AcqRel);
         self.live.write().unwrap_or_else(PoisonError::into_inner).extend(pending.live.map(Arc::new));
     }
 

@@ -8,12 +8,12 @@ use sqlx::{Connection, Sqlite, SqliteConnection};
 
 use super::ledger::Counted;
 use crate::store::postings::Page;
-use crate::store::{Slice, StoreError};
+use crate::store::{Pack, StoreError};
 
 /// Rows of one insert, most first; SQLite takes 32,766 parameters in a statement.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
 
-static INSERT_SLICES: LazyLock<[String; 4]> = LazyLock::new(|| inserts("slice (id, blob)", "(?, ?)"));
+static INSERT_PACKS: LazyLock<[String; 4]> = LazyLock::new(|| inserts("pack (id, blob)", "(?, ?)"));
 static INSERT_PAGES: LazyLock<[String; 4]> =
     LazyLock::new(|| inserts("page (segment, first, data)", "(?, ?, ?)"));
 
@@ -46,15 +46,15 @@ async fn insert<T>(
     Ok(())
 }
 
-/// Inserts slices, which get the rows from this one on.
-pub async fn insert_slices(
+/// Inserts packs, which get the numbers from this one on.
+pub async fn insert_packs(
     connection: &mut SqliteConnection,
-    first_row: u32,
-    slices: &[&Slice],
+    first_pack: u32,
+    packs: &[&Pack],
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = (i64::from(first_row)..).zip(slices).collect();
-    let bind = |query: Insert, (id, slice): &(i64, &&Slice)| query.bind(*id).bind(slice.blob.as_slice());
-    insert(connection, &rows, &INSERT_SLICES, bind).await
+    let rows: Vec<_> = (i64::from(first_pack)..).zip(packs).collect();
+    let bind = |query: Insert, (id, pack): &(i64, &&Pack)| query.bind(*id).bind(pack.blob.as_slice());
+    insert(connection, &rows, &INSERT_PACKS, bind).await
 }
 
 /// Inserts pages of a segment.
@@ -79,10 +79,10 @@ pub async fn clean(connection: &mut SqliteConnection, counted: &Counted) -> Resu
     clean_but(connection, &live).await
 }
 
-/// Deletes all but these segments, and the slices that came with others.
+/// Deletes all but these segments, and the packs that came with others.
 pub async fn clean_but(connection: &mut SqliteConnection, live: &[i64]) -> Result<(), StoreError> {
     let segments: Vec<(i64, Option<i64>)> =
-        sqlx::query_as("select number, first_row from segment").fetch_all(&mut *connection).await?;
+        sqlx::query_as("select number, first_pack from segment").fetch_all(&mut *connection).await?;
     let paged: Vec<i64> = paged_segments(connection).await?;
     let dead: Vec<_> = segments.into_iter().filter(|(number, _)| !live.contains(number)).collect();
     let orphans: Vec<_> = paged.into_iter().filter(|number| !live.contains(number)).collect();
@@ -91,8 +91,8 @@ pub async fn clean_but(connection: &mut SqliteConnection, live: &[i64]) -> Resul
     }
     let mut transaction = connection.begin().await?;
     // What does not count came last.
-    if let Some(first_row) = dead.iter().filter_map(|(_, first_row)| *first_row).min() {
-        sqlx::query("delete from slice where id >= $1").bind(first_row).execute(&mut *transaction).await?;
+    if let Some(first_pack) = dead.iter().filter_map(|(_, first_pack)| *first_pack).min() {
+        sqlx::query("delete from pack where id >= $1").bind(first_pack).execute(&mut *transaction).await?;
     }
     for number in dead.iter().map(|(number, _)| number).chain(&orphans) {
         sqlx::query("delete from segment where number = $1").bind(number).execute(&mut *transaction).await?;

@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::*;
 use crate::store::rule::{self, Bounds, Rule};
-use crate::store::{Class, Key, StoredSlice};
+use crate::store::{Class, Key, Slice, StoredSlice};
 
 /// 2026-01-01T00:00:00Z.
 const START_US: i64 = 1_767_225_600_000_000;
@@ -14,7 +14,7 @@ const START_US: i64 = 1_767_225_600_000_000;
 /// Enough for two writers.
 const LARGE: u32 = 1_200;
 
-fn slice(n: u32, rule: &Arc<str>) -> Slice {
+fn slice(n: u32) -> Slice {
     let mut keys =
         vec![Key::call(&n.to_string()), Key::from_user(&(n % 7).to_string()), Key::method("INVITE")];
     keys.sort_unstable();
@@ -23,18 +23,27 @@ fn slice(n: u32, rule: &Arc<str>) -> Slice {
         last_us: START_US + i64::from(n % 100) * 10_000 + i64::from(n),
         count: 1,
         class: Class::Call,
-        rule: Arc::clone(rule),
         keys,
         home: Key::call(&n.to_string()),
-        dictionary: None,
-        blob: format!("slice {n} {}", "x".repeat(n as usize % 300)).into_bytes(),
     }
+}
+
+/// Slices with these numbers in packs, not all of which are full.
+fn packs(numbers: impl Iterator<Item = u32>, rule: &Arc<str>) -> Vec<Pack> {
+    let line = |n: &u32| format!("slice {n} {}", "x".repeat(*n as usize % 300));
+    let numbers: Vec<u32> = numbers.collect();
+    let pack = |numbers: &[u32]| Pack {
+        slices: numbers.iter().map(|n| slice(*n)).collect(),
+        rule: Arc::clone(rule),
+        dictionary: None,
+        blob: numbers.iter().map(line).collect::<Vec<_>>().join("\n").into_bytes(),
+    };
+    numbers.chunks(7).map(pack).collect()
 }
 
 /// Slices with these numbers.
 fn flush(numbers: std::ops::Range<u32>, offset: u64) -> Flush {
-    let rule = rule::default_name();
-    Flush { slices: numbers.map(|n| slice(n, &rule)).collect(), end: Position { segment: 1, offset } }
+    Flush { packs: packs(numbers, &rule::default_name()), end: Position { segment: 1, offset } }
 }
 
 async fn open(dir: &Path) -> SqliteStore {
@@ -54,7 +63,8 @@ async fn walk(store: &SqliteStore, key: Option<Key>) -> (Vec<u32>, bool) {
         assert!(places.windows(2).all(|w| w[0] > w[1]), "newest first");
         found.extend(slices.iter().map(|slice| {
             let text = String::from_utf8_lossy(&slice.blob);
-            text.split(' ').nth(1).and_then(|n| n.parse::<u32>().ok()).expect("a number")
+            let line = text.lines().nth(slice.index).expect("a line");
+            line.split(' ').nth(1).and_then(|n| n.parse::<u32>().ok()).expect("a number")
         }));
         if slices.len() < 97 {
             return (found, partial);
@@ -135,7 +145,7 @@ async fn write_until(store: &SqliteStore, flush: &Flush, end: End) {
     let mut current = store.inner.current.lock().await;
     let number = current.next_flush;
     current.next_flush += 1;
-    let parts = store.inner.divide(&mut current, &flush.slices).await.expect("divided");
+    let parts = store.inner.divide(&mut current, &flush.packs).await.expect("divided");
     assert_eq!(parts.len(), 2);
     let stored = match end {
         End::BeforeAll => 0,
@@ -143,7 +153,7 @@ async fn write_until(store: &SqliteStore, flush: &Flush, end: End) {
         End::AfterAllBuckets | End::AfterTheLedger => 2,
     };
     for part in parts.iter().take(stored) {
-        let _unseen = part.bucket.store(number, &part.slices, &part.pages).await.expect("stored");
+        let _unseen = part.bucket.store(number, &part.packs, &part.pages).await.expect("stored");
     }
     if end == End::AfterTheLedger {
         store.inner.ledger.count(number, "test", flush.end).await.expect("counted");
@@ -197,7 +207,7 @@ async fn a_flush_that_failed_is_stored_once_when_it_is_tried_again() {
             let path = dir.path().join("store.sqlite");
             (path, "alter table checkpoint rename to away", "alter table away rename to checkpoint")
         } else {
-            (buckets[1].clone(), "alter table slice rename to away", "alter table away rename to slice")
+            (buckets[1].clone(), "alter table pack rename to away", "alter table away rename to pack")
         };
         let next = flush(LARGE..2 * LARGE, 2);
         run(&path, away).await;
@@ -269,7 +279,7 @@ async fn who_reads_a_bucket_that_is_done_is_not_waited_for() {
     let store = open(dir.path()).await;
     let bucket = Arc::clone(&store.inner.buckets()[0]);
     let reader = store.inner.readers.take(&bucket).expect("a reader");
-    reader.connection.execute_batch("select count(*) from slice").expect("read");
+    reader.connection.execute_batch("select count(*) from pack").expect("read");
     // What SQLite would wait for a file is ten seconds.
     let in_time = tokio::time::timeout(Duration::from_secs(5), store.inner.tend()).await;
     in_time.expect("tended though somebody reads");
@@ -327,7 +337,7 @@ async fn files_of_another_version_are_refused_and_stay_as_they_are() {
     .await;
     let before = std::fs::read(&path).expect("the file");
     let refused = SqliteStore::open(dir.path(), "test").await.err().expect("refused");
-    assert!(matches!(refused, StoreError::Schema { expected: 4, found: 3, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Schema { expected: 5, found: 3, .. }), "{refused}");
     assert_eq!(std::fs::read(&path).expect("the file"), before);
     assert!(!dir.path().join("store.sqlite").exists());
 }
@@ -352,11 +362,8 @@ async fn slices_of_different_rules_go_each_at_their_time() {
     let store = open(dir.path()).await;
     let options: Arc<str> = "options".into();
     let other = rule::default_name();
-    let slices = (0..20).map(|n| slice(n, if n % 2 == 0 { &options } else { &other }));
-    store
-        .write(&Flush { slices: slices.collect(), end: Position { segment: 1, offset: 1 } })
-        .await
-        .expect("written");
+    let packs = [packs((0..20).step_by(2), &options), packs((1..20).step_by(2), &other)].concat();
+    store.write(&Flush { packs, end: Position { segment: 1, offset: 1 } }).await.expect("written");
     drop(store);
     let store = open(dir.path()).await;
     store.write(&flush(20..30, 2)).await.expect("written");

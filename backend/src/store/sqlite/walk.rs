@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use super::Inner;
 use super::bucket::{Bucket, Live};
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
-use crate::store::{Dictionary, DictionaryId, StoreError, StoredSlice, Walk, Walked, dictionary};
+use crate::store::{Dictionary, DictionaryId, StoreError, StoredSlice, Walk, Walked, dictionary, pack};
 
 const PAGE: &str =
     "select first, data from page where segment = ?1 and first <= ?2 order by first desc limit 1";
@@ -143,8 +143,8 @@ impl Inner {
                 let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
                 match blob {
                     Some(blob) => {
-                        let (id, last_us) = (met.id, met.last_us);
-                        *slot = Some(StoredSlice { id, last_us, dictionary: None, blob });
+                        let (id, last_us, (_, index)) = (met.id, met.last_us, pack::number_of(met.id));
+                        *slot = Some(StoredSlice { id, last_us, index, dictionary: None, blob });
                     }
                     None if bucket.is_gone() => {}
                     None => {

@@ -96,7 +96,7 @@ async fn wherever_an_octet_of_a_bucket_is_wrong_nothing_wrong_is_found_and_the_r
             std::fs::remove_file(path).expect("removed");
         }
     }
-    // Some hit a blob, whose own checks are the slice's; some hit pages, some nothing that is read.
+    // Some hit a blob, whose own checks are the pack's; some hit pages, some nothing that is read.
     assert_eq!(outcomes.get(&(false, false)), None, "less is found, and nothing is said: {outcomes:?}");
     assert!(outcomes.contains_key(&(false, true)), "{outcomes:?}");
 }
@@ -155,7 +155,7 @@ async fn without_its_ledger_a_store_keeps_all_that_is_in_its_buckets() {
 async fn a_bucket_with_values_that_none_writes_is_set_aside_and_the_rest_serves() {
     for damage in [
         "update segment set level = 300",
-        "update slice set id = 5000000000 where id = (select max(id) from slice)",
+        "update pack set id = 5000000000 where id = (select max(id) from pack)",
     ] {
         let dir = tempfile::tempdir().expect("a folder");
         three_buckets(dir.path()).await;

@@ -2,7 +2,7 @@
 
 create table siplens_schema (version bigint not null);
 
--- What arrived in one hour and is kept under one retention rule: a partition of slice and one of page, which go together.
+-- What arrived in one hour and is kept under one retention rule: a partition of pack and one of page, which go together.
 create table bucket (
     number integer generated always as identity primary key,
     rule text not null,
@@ -11,13 +11,13 @@ create table bucket (
 );
 create index bucket_hour on bucket (hour, rule);
 
--- The messages. The high 32 bits of an id are its bucket.
-create table slice (
+-- The messages: slices, up to 8 in a row, whose ids follow on that of the row. The high 32 bits of an id are its bucket.
+create table pack (
     id bigint not null primary key,
     blob bytea not null
 ) partition by range (id);
 -- It is compressed already.
-alter table slice alter column blob set storage external;
+alter table pack alter column blob set storage external;
 
 -- What slices are found by. A flush brings a segment of each of its buckets; later, segments are merged.
 create table segment (
