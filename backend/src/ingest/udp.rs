@@ -120,15 +120,21 @@ impl Bound {
 /// that it joined. What [`UdpSocketState`] asks for besides, for instance a time, is not used here, and costs for each datagram.
 fn prepare(socket: &UdpSocket) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(socket.into())?;
-    setsockopt(socket, told::ReceiveTimestampns, &false)?;
-    if socket.local_addr()?.is_ipv6() {
-        setsockopt(socket, told::Ipv6RecvPacketInfo, &false)?;
-        setsockopt(socket, told::Ipv6RecvTClass, &false)?;
+    let of_family = if socket.local_addr()?.is_ipv6() {
+        [
+            setsockopt(socket, told::Ipv6RecvPacketInfo, &false),
+            setsockopt(socket, told::Ipv6RecvTClass, &false),
+        ]
     } else {
-        setsockopt(socket, told::Ipv4PacketInfo, &false)?;
+        [setsockopt(socket, told::Ipv4PacketInfo, &false), Ok(())]
+    };
+    // A socket for IPv6 that takes IPv4 has the class of that, too.
+    let of_all =
+        [setsockopt(socket, told::ReceiveTimestampns, &false), setsockopt(socket, told::IpRecvTos, &false)];
+    for error in of_family.into_iter().chain(of_all).filter_map(Result::err) {
+        // What a kernel does not know it does not tell.
+        tracing::debug!(%error, "udp: the kernel may tell more than is needed");
     }
-    // Also that of a socket for IPv6 which takes IPv4.
-    setsockopt(socket, told::IpRecvTos, &false)?;
     Ok(state)
 }
 
