@@ -1,4 +1,4 @@
-//! Nothing panics, and what is lent lies within the message.
+//! Nothing panics, what is lent lies within the message, and identity read alone is that of the whole message.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -27,6 +27,11 @@ fuzz_target!(|raw: &[u8]| {
         .flatten()
         .for_each(within);
     let _ = (message.cseq(), message.content_length(), message.header("Route"));
+    let identity = sip::parse_identity(raw).expect("it was read as a whole");
+    assert_eq!((identity.from(), identity.to()), (message.from(), message.to()));
+    assert_eq!((identity.call_id(), identity.cseq()), (message.call_id(), message.cseq()));
+    assert_eq!(identity.from_user(), message.from().and_then(|from| from.user));
+    assert_eq!(identity.to_tag(), message.to().and_then(|to| to.tag));
     for header in message.headers() {
         within(header.name);
         within(header.value);
