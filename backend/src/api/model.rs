@@ -19,7 +19,6 @@ use crate::call::outcome::Outcome;
 use crate::call::summary::Summary;
 use crate::search;
 use crate::search::scope::Subject;
-use crate::text::lossy;
 
 /// One page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -413,7 +412,14 @@ impl<'a> From<MessageRef<'a>> for Message<'a> {
     fn from(message: MessageRef<'a>) -> Self {
         let label = ladder::label(&message);
         let MessageRef { id, captured, kind, sip } = message;
-        let is_text = str::from_utf8(&captured.raw).is_ok();
+        let size_bytes = captured.raw.len();
+        let (raw, raw_base64) = match captured.raw {
+            Cow::Borrowed(raw) => shown(raw),
+            Cow::Owned(raw) => {
+                let (text, octets) = shown(&raw);
+                (text.into_owned().into(), octets)
+            }
+        };
         Self {
             id,
             captured_at: Rfc3339(captured.captured_at_us),
@@ -438,13 +444,10 @@ impl<'a> From<MessageRef<'a>> for Message<'a> {
             request_uri: sip.request_uri,
             user_agent: sip.user_agent,
             branch: sip.branch,
-            size_bytes: captured.raw.len(),
+            size_bytes,
             full_size_bytes: captured.full_length,
-            raw_base64: (!is_text).then(|| STANDARD.encode(&captured.raw)),
-            raw: match captured.raw {
-                Cow::Borrowed(raw) => lossy(raw),
-                Cow::Owned(raw) => lossy(&raw).into_owned().into(),
-            },
+            raw,
+            raw_base64,
         }
     }
 }
@@ -569,6 +572,14 @@ fn ids(subject: &Subject) -> (Option<String>, Option<String>) {
     match subject {
         Subject::Call(id) => (Some(id.clone()), None),
         Subject::Session(id) => (None, Some(id.clone())),
+    }
+}
+
+/// A payload as text; and in base64, where it is none.
+fn shown(raw: &[u8]) -> (Cow<'_, str>, Option<String>) {
+    match str::from_utf8(raw) {
+        Ok(text) => (text.into(), None),
+        Err(_) => (String::from_utf8_lossy(raw), Some(STANDARD.encode(raw))),
     }
 }
 

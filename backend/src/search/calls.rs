@@ -4,8 +4,8 @@
 //! is newer stands, and a page is done as soon as that is enough (ADR 0031).
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::time::Instant;
@@ -67,13 +67,18 @@ impl Making {
     /// most likely begun before.
     fn in_doubt(&self, met: &Met) -> Option<usize> {
         let is_likely = |call: &&MetCall| call.opens && self.is_to_come(call.first);
-        let mut places: Vec<_> = met.waiting().filter(is_likely).map(|call| call.first).collect();
-        places.extend(self.found.iter().map(|(place, _)| place.order()));
-        if places.len() <= self.most {
-            return None;
+        let likely = met.waiting().filter(is_likely).map(|call| call.first);
+        // The oldest of the newest is on top.
+        let mut newest = BinaryHeap::with_capacity(self.most + 1);
+        for place in self.found.iter().map(|(place, _)| place.order()).chain(likely) {
+            if newest.len() <= self.most {
+                newest.push(Reverse(place));
+            } else if let Some(mut oldest) = newest.peek_mut().filter(|oldest| oldest.0 < place) {
+                *oldest = Reverse(place);
+            }
         }
-        let (_, last, _) = places.select_nth_unstable_by_key(self.most, |place| Reverse(*place));
-        Some(met.waiting().filter(|call| call.first >= *last && !is_likely(call)).count())
+        let Reverse(last) = *newest.peek().filter(|_| newest.len() > self.most)?;
+        Some(met.waiting().filter(|call| call.first >= last && !is_likely(call)).count())
     }
 
     fn sort(&mut self) {
@@ -148,17 +153,25 @@ impl Search {
         let read = if is_brief { Sighted::in_brief } else { Sighted::in_full };
         let mut steps = Steps::reading(self, walk, of_place.clone(), read).first_of_slices();
         let mut met = Met::default();
-        let (mut walked, patience) = (0, Instant::now() + page.time_limit / 2);
+        let (mut walked, mut in_doubt, patience) = (0, None, Instant::now() + page.time_limit / 2);
         loop {
             let step = steps.next().await?;
             making.partial |= step.partial;
-            walked += step.slices.len();
+            let slices = step.slices.len();
+            walked += slices;
             step.slices.iter().for_each(|slice| met.meet(slice));
             let newest_unseen_us = step.next.map_or(i64::MIN, |(last_us, _)| last_us);
-            let walks_on = is_whole && step.next.is_some() && Instant::now() < patience;
-            if walks_on && making.in_doubt(&met).is_none_or(|calls| calls * SLICES_OF_A_CALL > walked) {
-                steps = steps.whole();
-                continue;
+            if is_whole && step.next.is_some() && Instant::now() < patience {
+                let before = std::mem::replace(&mut in_doubt, making.in_doubt(&met));
+                // To look them up would cost more than was read, or those that this step took out of doubt more than it.
+                let walks_on = in_doubt.is_none_or(|calls| {
+                    let settled = before.map_or(0, |before| before.saturating_sub(calls));
+                    calls * SLICES_OF_A_CALL > walked || (calls > 0 && settled * SLICES_OF_A_CALL > slices)
+                });
+                if walks_on {
+                    steps = steps.whole();
+                    continue;
+                }
             }
             let mut calls = met.take(newest_unseen_us);
             while let Some(newest) = calls.last() {
