@@ -70,7 +70,7 @@ const POISON: &str = "
         if octet_length(new.blob) > 20000 then raise exception 'too large' using errcode = '22000'; end if;
         return new;
     end $$;
-    create trigger refuse before insert on slice for each row execute function refuse();
+    create trigger refuse before insert on pack for each row execute function refuse();
 ";
 
 #[test]
