@@ -4,7 +4,7 @@
 //!
 //! | share | of | counted as |
 //! |---|---|---|
-//! | 4 | what waits for the spool's disk | octets of records, which cost twice as much |
+//! | 4 | what waits for the spool's disk | octets of records, which cost two and a half times as much |
 //! | 5 | what is between spool and store | octets of HEP, which cost five times as much |
 //! | 2 | streams of HEP | streams of 128 KiB at most |
 //! | 3 | searches and their answers | searches of 8 MiB |
@@ -17,9 +17,13 @@ use std::thread::available_parallelism;
 /// What glibc reads at the start of a program: how many arenas it takes memory from.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// Begins this program anew, in the same process, with an arena for each processor, two at least, unless the environment says how many. glibc would make eight
-/// for each, and keep in each what its threads once needed: half as much again as is in use. Goes on as it is where that cannot be done.
-pub fn begin_with_few_arenas() {
+/// And from how many octets on a piece of memory is one of its own, which goes back when it is let go of.
+const OWN_PIECE: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "4194304");
+
+/// Begins this program anew, in the same process, with an allocator that keeps little of what is let go of, unless the environment says how many arenas it is to
+/// have: one for each processor, two at least, where glibc would make eight for each, and keep in each what its threads once needed. Large pieces are given back, where
+/// glibc would keep what is as large as any before. Goes on as it is where that cannot be done.
+pub fn begin_with_thrifty_allocator() {
     if !cfg!(target_env = "gnu") || std::env::var_os(ARENAS).is_some() {
         return;
     }
@@ -28,6 +32,9 @@ pub fn begin_with_few_arenas() {
     let arenas = available_parallelism().map_or(2, |processors| processors.get().max(2));
     let mut command = Command::new(program);
     command.env(ARENAS, arenas.to_string());
+    if std::env::var_os(OWN_PIECE.0).is_none() {
+        command.env(OWN_PIECE.0, OWN_PIECE.1);
+    }
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
@@ -60,11 +67,11 @@ impl Budget {
         Self { bytes }
     }
 
-    /// Octets of records that may wait for the spool's disk. They lie in buffers that grow by doubling, so they cost twice
-    /// as much: a quarter of the budget.
+    /// Octets of records that may wait for the spool's disk. They lie in buffers that grow by doubling, and a group that was written leaves some
+    /// of its memory to a later one, so they cost two and a half times as much: a quarter of the budget.
     #[must_use]
     pub const fn spool_bytes(self) -> u64 {
-        self.bytes / 8
+        self.bytes / 10
     }
 
     /// Octets of HEP that may be between spool and store: read, taken apart, cut into slices and compressed. They cost
@@ -111,7 +118,7 @@ mod tests {
     fn the_shares_are_no_more_than_the_whole() {
         for bytes in [LEAST_BYTES, 512 << 20, 64 << 30] {
             let budget = Budget::new(bytes);
-            let counted = 2 * budget.spool_bytes()
+            let counted = budget.spool_bytes() * 5 / 2
                 + 5 * budget.flush_bytes()
                 + budget.streams() as u64 * STREAM_BYTES
                 + budget.searches() as u64 * SEARCH_BYTES

@@ -16,6 +16,7 @@ pub mod pack;
 pub mod postgres;
 pub mod postings;
 pub mod retention;
+pub mod room;
 pub mod rule;
 mod runs;
 pub mod slice;
@@ -30,6 +31,7 @@ pub use dictionary::{Dictionary, DictionaryId};
 pub use key::Key;
 pub use pack::Pack;
 pub use retention::{Plan, Retention};
+pub use room::{MOST_WALKED_BYTES, Room};
 pub use rule::{Bounds, Rule};
 pub use slice::{MAX_SPAN_US, Slice, SliceError, StoredSlice};
 
@@ -87,6 +89,9 @@ pub enum StoreError {
     /// So much of the store is away that the question cannot be answered; it may be later.
     #[error("store is away: {0}")]
     Away(String),
+    /// What was asked for is more than is held at a time; a step of fewer slices may bring it.
+    #[error("expected {MOST_WALKED_BYTES} octets of packs at most, found more: ask for fewer slices")]
+    TooMuch,
     /// The database does not take what it was given, however often it is tried.
     #[error("the store refuses it: {0}")]
     Refused(String),
@@ -127,7 +132,7 @@ impl StoreError {
         match self {
             Self::Unavailable(sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)) => true,
             Self::Unavailable(sqlx::Error::Database(error)) => error.code().is_some_and(|code| lasts(&code)),
-            Self::Unavailable(_) | Self::Away(_) => false,
+            Self::Unavailable(_) | Self::Away(_) | Self::TooMuch => false,
             Self::Refused(_) | Self::Damaged(_) | Self::File { .. } | Self::Schema { .. } => true,
         }
     }

@@ -26,17 +26,17 @@ static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().ma
 /// All long walks together are read by as many threads as there are processors.
 static SEATS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));
 
-/// Slices that were read together, as [`pack::together`] orders them.
-type Numbered = [(usize, StoredSlice)];
+/// A slice with its place among those that were read together.
+pub type Numbered = (usize, StoredSlice);
 
 /// Reads slices on several threads, each the next few of them; those of a pack together. The results are in the order of the slices.
 ///
 /// # Errors
 /// When a thread cannot be had, or panics.
 pub async fn share<T: Send + 'static>(
-    stored: Vec<(usize, StoredSlice)>,
+    stored: Arc<Vec<Numbered>>,
     is_long: bool,
-    read: impl Fn(&Numbered) -> T + Clone + Send + 'static,
+    read: impl Fn(&[Numbered]) -> T + Clone + Send + 'static,
 ) -> Result<Vec<T>, StoreError> {
     let shares = shares(&stored, stored.len().div_ceil(*PROCESSORS).clamp(1, AT_A_TIME));
     let parts = shares.len();
@@ -66,7 +66,7 @@ pub async fn share<T: Send + 'static>(
 }
 
 /// Divides slices into shares of so many or a few more.
-fn shares(stored: &Numbered, few: usize) -> Vec<Range<usize>> {
+fn shares(stored: &[Numbered], few: usize) -> Vec<Range<usize>> {
     let mut shares = Vec::with_capacity(stored.len() / few + 1);
     let (mut begin, mut end) = (0, 0);
     for pack in stored.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)) {
@@ -106,19 +106,19 @@ mod tests {
     use super::*;
 
     /// So many slices, each of a pack of its own.
-    fn slices(count: i64) -> Vec<(usize, StoredSlice)> {
+    fn slices(count: i64) -> Arc<Vec<Numbered>> {
         let packs = Bytes::from(vec![0; usize::try_from(count).expect("few")]);
         let slice = |(place, id)| {
             let blob = packs.slice(place..=place);
             (place, StoredSlice { id, last_us: 0, index: 0, dictionary: None, blob })
         };
-        (0..count).enumerate().map(slice).collect()
+        Arc::new((0..count).enumerate().map(slice).collect())
     }
 
     #[test]
     fn slices_of_a_pack_are_in_one_share() {
         let mut stored = slices(100);
-        for (_, slice) in &mut stored[10..30] {
+        for (_, slice) in &mut Arc::make_mut(&mut stored)[10..30] {
             slice.blob = Bytes::from_static(b"one pack");
         }
         let shares = shares(&stored, 15);
@@ -134,7 +134,7 @@ mod tests {
     async fn shares_come_back_in_order_and_long_walks_are_read_behind_all_else() {
         let own = niceness();
         for (count, is_long) in [(0, true), (1, true), (1001, true), (1001, false)] {
-            let read = |part: &Numbered| (niceness(), part.iter().map(|(_, s)| s.id).collect::<Vec<_>>());
+            let read = |part: &[Numbered]| (niceness(), part.iter().map(|(_, s)| s.id).collect::<Vec<_>>());
             let shares = share(slices(count), is_long, read).await.expect("read");
             let ids: Vec<_> = shares.iter().flat_map(|(_, ids)| ids.clone()).collect();
             assert_eq!(ids, (0..count).collect::<Vec<_>>());
@@ -151,7 +151,7 @@ mod tests {
         }
         let parts = 10;
         let done = Arc::new(AtomicUsize::new(0));
-        let read = move |part: &Numbered| {
+        let read = move |part: &[Numbered]| {
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
             // The first is slower than all others together.
             while part[0].1.id == 0 && done.load(Ordering::Acquire) < parts - 1 {
@@ -172,6 +172,6 @@ mod tests {
         for _ in 0..*PROCESSORS + 1 {
             assert!(share(slices(10), true, |_| panic!("on purpose")).await.map(|_: Vec<()>| ()).is_err());
         }
-        assert_eq!(share(slices(10), true, <Numbered>::len).await.expect("read").iter().sum::<usize>(), 10);
+        assert_eq!(share(slices(10), true, <[Numbered]>::len).await.expect("read").iter().sum::<usize>(), 10);
     }
 }

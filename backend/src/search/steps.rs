@@ -3,18 +3,19 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::filter::{Filter, Octets};
-use super::readers;
+use super::readers::{self, Numbered};
 use super::scope::Scope;
 use super::union::Union;
 use super::{Search, SearchError};
 use crate::call::brief::Brief;
 use crate::call::message::{CapturedRef, Message, MessageId, MessageRef};
-use crate::store::{Key, StoreError, StoredSlice, Walk, Walked, pack};
+use crate::store::{Key, Store, StoreError, StoredSlice, Walk, Walked, pack};
 use crate::text::lossy;
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
@@ -23,7 +24,7 @@ const FIRST: u32 = 256;
 /// How many slices a step takes at most.
 const MOST: u32 = 4096;
 
-/// What the slices of a step come to at most, octets of blobs, as far as those of the step before tell. Read, they are some five times as much.
+/// What the slices of a step come to at most, octets of blobs, as far as those of the step before tell.
 const MOST_BYTES: usize = 2 << 20;
 
 /// What is found in fewer than one slice of so many is rare.
@@ -35,7 +36,14 @@ const MOST_OF_RARE: u32 = 8192;
 /// What these come to at most, octets of blobs; twice that is held, since the next ones are fetched while these are read.
 const MOST_BYTES_OF_RARE: usize = 3 << 20;
 
-/// A step of so many slices is one of a long walk. Where what it looks for is rare, the next ones are fetched while these
+/// What was read in a step comes to at most, octets, as far as the step before tells.
+const USUAL_READ_BYTES: usize = 3 << 20;
+
+/// What was read in a step comes to at most, whatever the step before told, unless it is of one slice: half of what was fetched is read, and
+/// the rest later.
+const MOST_READ_BYTES: usize = 6 << 20;
+
+/// A walk that has come so many slices far is a long one. Where what it looks for is rare, the next ones are fetched while these
 /// are read.
 const LONG: usize = 2048;
 
@@ -60,10 +68,30 @@ pub struct ReadSlice<M = Message> {
     pub text: Bytes,
 }
 
+/// Slices of a walk that were fetched, newest first.
+pub struct Fetched {
+    /// The slices.
+    pub slices: Vec<StoredSlice>,
+    /// Whether something may be missing: a part of the store is away or damaged.
+    pub partial: bool,
+    /// The place after which the rest of the walk comes; `None` where there is no rest.
+    pub next: Option<(i64, i64)>,
+}
+
+/// Slices that were fetched and not read yet.
+struct Unread {
+    /// With their places in the order of the walk, which follow each other; [`pack::together`].
+    slices: Arc<Vec<Numbered>>,
+    partial: bool,
+    next: Option<(i64, i64)>,
+}
+
 /// What was read of some slices of a step.
 struct Part<M> {
     /// With their places in the step.
     slices: Vec<(usize, ReadSlice<M>)>,
+    /// Octets of it.
+    bytes: usize,
     is_damaged: bool,
 }
 
@@ -85,7 +113,13 @@ pub struct Steps<M = Message> {
     /// Whether steps take more and more only as long as what they look for is rare.
     is_even: bool,
     /// What `walk` brings, fetched before it is asked for.
-    ahead: Option<AbortOnDropHandle<Result<Walked, StoreError>>>,
+    ahead: Option<AbortOnDropHandle<Result<Fetched, StoreError>>>,
+    /// What was fetched and is read next.
+    rest: Option<Unread>,
+    /// So many slices were read.
+    walked: usize,
+    /// What was read of a slice came to in the last step, octets.
+    read_bytes: usize,
 }
 
 /// Reads a captured message, if it is one of those that are wanted. What it writes of it goes to the end of the text that the
@@ -101,14 +135,18 @@ pub struct Wanted {
     scope: Option<Scope>,
     /// Whether of each slice only the first of them is.
     is_first_only: bool,
+    /// Whether their payload is kept.
+    is_payload_kept: bool,
 }
 
 impl Steps {
     /// A walk for the messages of a filter.
     pub fn new(search: &Search, walk: Walk, filter: Filter) -> Self {
-        Self::reading(search, walk, filter, |wanted, id, captured, _| {
+        let mut steps = Self::reading(search, walk, filter, |wanted, id, captured, _| {
             Some(wanted.message(id, captured)?.to_message())
-        })
+        });
+        Arc::make_mut(&mut steps.wanted).is_payload_kept = true;
+        steps
     }
 }
 
@@ -116,7 +154,7 @@ impl<M: Send + 'static> Steps<M> {
     /// The same, where something else is to be read of a message.
     pub fn reading(search: &Search, walk: Walk, filter: Filter, read: Read<M>) -> Self {
         let (needles, scope) = (filter.needles(), search.scope.clone());
-        let wanted = Wanted { filter, needles, scope, is_first_only: false };
+        let wanted = Wanted { filter, needles, scope, is_first_only: false, is_payload_kept: false };
         let walk = Walk { limit: FIRST, ..walk };
         let search = search.clone();
         Self {
@@ -130,6 +168,9 @@ impl<M: Send + 'static> Steps<M> {
             is_whole: false,
             is_even: false,
             ahead: None,
+            rest: None,
+            walked: 0,
+            read_bytes: 0,
         }
     }
 
@@ -173,50 +214,111 @@ impl<M: Send + 'static> Steps<M> {
 
     /// Takes the next slices and moves on.
     pub async fn next(&mut self) -> Result<Step<M>, SearchError> {
-        let (stored, partial, next) = match (&mut self.union, self.ahead.take()) {
-            (Some(union), _) => union.next(&*self.search.store, &self.walk).await?,
-            (None, ahead) => {
-                let Walked { slices, partial } = match ahead {
-                    Some(ahead) => ahead.await.map_err(|error| StoreError::Away(error.to_string()))??,
-                    None => self.search.store.walk(&self.walk).await?,
-                };
-                let full = slices.len() >= self.walk.limit as usize;
-                let next = slices.last().filter(|_| full).map(StoredSlice::place);
-                (slices, partial, next)
-            }
+        let Unread { slices, partial, mut next } = match self.rest.take() {
+            Some(rest) => rest,
+            None => self.fetch().await?,
         };
-        let count = stored.len();
-        let stored = pack::together(stored);
-        self.walk.after = next.or(self.walk.after);
-        let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
-        self.walk.limit = limit_after(wished, &stored, self.is_rare);
-        let is_long = count >= LONG;
-        let goes_on = self.is_whole || (is_long && self.is_rare);
-        if next.is_some() && goes_on && self.union.is_none() {
-            let (store, walk) = (Arc::clone(&self.search.store), self.walk);
-            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(async move { store.walk(&walk).await })));
+        let mut now = Arc::clone(&slices);
+        let parts = loop {
+            if let Some(parts) = self.read(&now).await? {
+                break parts;
+            }
+            now = Arc::new(split(&slices, now.len() / 2).0);
+        };
+        let count = now.len();
+        if count < slices.len() {
+            let last = now.iter().max_by_key(|(place, _)| *place).map(|(_, slice)| slice.place());
+            let (_, later) = split(&slices, count);
+            self.rest =
+                Some(Unread { slices: Arc::new(later), partial, next: std::mem::replace(&mut next, last) });
         }
-        let (wanted, read, since_us) = (Arc::clone(&self.wanted), self.read, self.since_us);
-        let read = move |part: &[(usize, StoredSlice)]| wanted.read(part, since_us, read);
-        // Reading takes processor time, which the runtime's own threads need for what comes in.
-        let parts =
-            if count <= FEW { vec![read(&stored)] } else { readers::share(stored, is_long, read).await? };
+        self.walked += count;
         let is_damaged = parts.iter().any(|part| part.is_damaged);
+        self.read_bytes = parts.iter().map(|part| part.bytes).sum::<usize>() / count.max(1);
         let mut slices: Vec<_> = parts.into_iter().flat_map(|part| part.slices).collect();
         slices.sort_unstable_by_key(|(place, _)| *place);
         self.is_rare = slices.len() < count / RARE;
         let slices = slices.into_iter().map(|(_, slice)| slice).collect();
         Ok(Step { slices, partial: partial || is_damaged, next })
     }
+
+    /// Fetches the next slices, and begins to fetch those after them where they will be wanted.
+    async fn fetch(&mut self) -> Result<Unread, SearchError> {
+        let Fetched { slices, partial, next } = match (&mut self.union, self.ahead.take()) {
+            (Some(union), _) => union.next(&*self.search.store, &self.walk).await?,
+            (None, Some(ahead)) => ahead.await.map_err(|error| StoreError::Away(error.to_string()))??,
+            (None, None) => Fetched::from(&*self.search.store, self.walk).await?,
+        };
+        let slices = Arc::new(pack::together(slices));
+        self.walk.after = next.or(self.walk.after);
+        let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
+        self.walk.limit = self.limit_after(wished, &slices);
+        let goes_on = self.is_whole || (self.is_long(slices.len()) && self.is_rare);
+        if next.is_some() && goes_on && self.union.is_none() {
+            let (store, walk) = (Arc::clone(&self.search.store), self.walk);
+            let ahead = tokio::spawn(async move { Fetched::from(&*store, walk).await });
+            self.ahead = Some(AbortOnDropHandle::new(ahead));
+        }
+        Ok(Unread { slices, partial, next })
+    }
+
+    /// Whether a step of so many slices is one of a long walk.
+    fn is_long(&self, count: usize) -> bool {
+        count >= LONG || (self.walked + count >= LONG && !self.is_even)
+    }
+
+    /// Reads slices; `None` where that is more than is held at a time.
+    async fn read(&self, stored: &Arc<Vec<Numbered>>) -> Result<Option<Vec<Part<M>>>, SearchError> {
+        let count = stored.len();
+        let (wanted, read, since_us) = (Arc::clone(&self.wanted), self.read, self.since_us);
+        let most = if count > 1 { MOST_READ_BYTES } else { usize::MAX };
+        let held = Arc::new(AtomicUsize::new(0));
+        let read = {
+            let held = Arc::clone(&held);
+            move |part: &[Numbered]| wanted.read(part, since_us, read, &held, most)
+        };
+        // Reading takes processor time, which the runtime's own threads need for what comes in.
+        let parts = if count <= FEW {
+            vec![read(stored)]
+        } else {
+            readers::share(Arc::clone(stored), self.is_long(count), read).await?
+        };
+        Ok((held.load(Ordering::Relaxed) <= most).then_some(parts))
+    }
+
+    /// How many slices the step after these takes, at most so many as are wished.
+    fn limit_after(&self, wished: u32, slices: &[Numbered]) -> u32 {
+        let (most, most_bytes) =
+            if self.is_rare { (MOST_OF_RARE, MOST_BYTES_OF_RARE) } else { (MOST, MOST_BYTES) };
+        let packs = slices.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)).filter_map(<[_]>::first);
+        let bytes: usize = packs.map(|(_, slice)| slice.blob.len()).sum();
+        let fetched = slices.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
+        let read = USUAL_READ_BYTES.checked_div(self.read_bytes).unwrap_or(usize::MAX);
+        wished.min(u32::try_from(fetched.min(read)).unwrap_or(most)).clamp(1, most)
+    }
 }
 
-/// How many slices the step after this one takes, at most so many as are wished.
-fn limit_after(wished: u32, stored: &[(usize, StoredSlice)], is_rare: bool) -> u32 {
-    let (most, most_bytes) = if is_rare { (MOST_OF_RARE, MOST_BYTES_OF_RARE) } else { (MOST, MOST_BYTES) };
-    let packs = stored.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)).filter_map(<[_]>::first);
-    let bytes: usize = packs.map(|(_, slice)| slice.blob.len()).sum();
-    let fitting = stored.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
-    wished.min(u32::try_from(fitting).unwrap_or(most)).clamp(1, most)
+/// The first so many of these slices in the order of the walk, and the others.
+fn split(slices: &[Numbered], first: usize) -> (Vec<Numbered>, Vec<Numbered>) {
+    let begin = slices.iter().map(|(place, _)| *place).min().unwrap_or_default();
+    slices.iter().cloned().partition(|(place, _)| place - begin < first)
+}
+
+impl Fetched {
+    /// The next slices of a walk: as many as it asks for, or fewer where they are large.
+    pub async fn from(store: &dyn Store, mut walk: Walk) -> Result<Self, StoreError> {
+        loop {
+            match store.walk(&walk).await {
+                Ok(Walked { slices, partial }) => {
+                    let is_full = slices.len() >= walk.limit as usize;
+                    let next = slices.last().filter(|_| is_full).map(StoredSlice::place);
+                    return Ok(Self { slices, partial, next });
+                }
+                Err(StoreError::TooMuch) if walk.limit > 1 => walk.limit /= 2,
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 impl Wanted {
@@ -244,11 +346,22 @@ impl Wanted {
         self.scope.as_ref().is_none_or(in_scope).then_some((brief, call_id))
     }
 
-    /// Reads slices, those of a pack together.
-    fn read<M>(&self, stored: &[(usize, StoredSlice)], since_us: i64, read: Read<M>) -> Part<M> {
-        let mut part = Part { slices: Vec::new(), is_damaged: false };
+    /// Reads slices, those of a pack together, until so many octets are held by all who read.
+    fn read<M>(
+        &self,
+        stored: &[Numbered],
+        since_us: i64,
+        read: Read<M>,
+        held: &AtomicUsize,
+        most: usize,
+    ) -> Part<M> {
+        let mut part = Part { slices: Vec::new(), bytes: 0, is_damaged: false };
         let mut text = Vec::new();
         for of_pack in stored.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)) {
+            if held.load(Ordering::Relaxed) > most {
+                break;
+            }
+            let (mut bytes, written) = (0, text.len());
             let wanted = |octets: &[u8]| self.needles.iter().all(|needle| needle.are_in(octets));
             let visited = pack::visit(of_pack, wanted, |place, id, captured| {
                 let is_first = part.slices.last().is_none_or(|(last, _)| *last != place);
@@ -256,6 +369,7 @@ impl Wanted {
                     return;
                 }
                 let Some(message) = read(self, id, &captured, &mut text) else { return };
+                bytes += size_of::<M>() + if self.is_payload_kept { captured.raw.len() } else { 0 };
                 if is_first {
                     part.slices.push((place, ReadSlice { messages: Vec::new(), text: Bytes::new() }));
                 }
@@ -263,6 +377,9 @@ impl Wanted {
                     slice.messages.push(message);
                 }
             });
+            bytes += text.len() - written;
+            held.fetch_add(bytes, Ordering::Relaxed);
+            part.bytes += bytes;
             if let Err(error) = visited {
                 let slice = of_pack.first().map(|(_, slice)| slice.id);
                 tracing::error!(slice, %error, "what is damaged of a pack is left out");
@@ -276,3 +393,6 @@ impl Wanted {
         part
     }
 }
+
+#[cfg(test)]
+mod tests;

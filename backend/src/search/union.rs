@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::SearchError;
+use super::steps::Fetched;
 use crate::store::{Key, Store, StoredSlice, Walk};
 
 /// A place in a walk.
@@ -28,21 +29,16 @@ impl Union {
         Self { sources: keys.into_iter().map(source).collect() }
     }
 
-    /// The next slices; whether some may be missing; and the place after which the rest comes, if there is a rest. `walk`
-    /// says which slices each of the walks visits, and how many it brings at a time; not its key, nor where it goes on.
-    pub async fn next(
-        &mut self,
-        store: &dyn Store,
-        walk: &Walk,
-    ) -> Result<(Vec<StoredSlice>, bool, Option<Place>), SearchError> {
+    /// The next slices. `walk` says which slices each of the walks visits, and how many it brings at a time; not its key, nor where it goes on.
+    pub async fn next(&mut self, store: &dyn Store, walk: &Walk) -> Result<Fetched, SearchError> {
         let mut partial = false;
         for source in self.sources.iter_mut().filter(|source| !source.ended && source.slices.is_empty()) {
             let asked = Walk { key: Some(source.key), after: source.after.or(walk.after), ..*walk };
-            let walked = store.walk(&asked).await?;
-            partial |= walked.partial;
-            source.ended = walked.slices.len() < walk.limit as usize;
-            source.after = walked.slices.last().map(StoredSlice::place).or(source.after);
-            source.slices = walked.slices.into();
+            let fetched = Fetched::from(store, asked).await?;
+            partial |= fetched.partial;
+            source.ended = fetched.next.is_none();
+            source.after = fetched.next.or(source.after);
+            source.slices = fetched.slices.into();
         }
         // A walk that goes on may bring more behind its last slice: so far, and no further, all is known.
         let known = self.sources.iter().filter(|s| !s.ended).filter_map(|s| s.after).max();
@@ -55,6 +51,6 @@ impl Union {
         slices.sort_unstable_by_key(|slice| std::cmp::Reverse(slice.place()));
         // What two keys lead to.
         slices.dedup_by_key(|slice| slice.place());
-        Ok((slices, partial, known))
+        Ok(Fetched { slices, partial, next: known })
     }
 }

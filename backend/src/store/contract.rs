@@ -39,7 +39,9 @@ use events::{
     events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
 };
-use scans::what_is_rare_is_found_wherever_it_is_in_a_long_walk;
+use scans::{
+    what_is_rare_is_found_wherever_it_is_in_a_long_walk, what_is_too_much_for_one_step_comes_in_several,
+};
 
 use pages::{
     a_page_of_large_messages_is_shorter_and_the_next_goes_on,
@@ -227,6 +229,7 @@ contract!(
     slices_are_read_by_the_dictionaries_they_were_made_with,
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
     what_is_rare_is_found_wherever_it_is_in_a_long_walk,
+    what_is_too_much_for_one_step_comes_in_several,
 );
 
 /// A message that is easy to vary.

@@ -1,12 +1,13 @@
 //! HTTP to one ClickHouse server: a few connections that stay open, TLS if its URL says https, a bound on each wait.
 
+use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{self, HeaderValue};
@@ -28,7 +29,7 @@ const IDLE: usize = 8;
 const KEPT: Duration = Duration::from_secs(2);
 
 /// The longest answer that is taken, octets: twice what the slices of one step of a walk can come to.
-const ANSWER_BYTES: usize = 1 << 30;
+pub const ANSWER_BYTES: usize = 1 << 30;
 
 /// The longest part of a server's complaint that is repeated.
 const COMPLAINT_BYTES: usize = 500;
@@ -166,6 +167,9 @@ pub enum Failure {
     /// It answered, with a complaint.
     #[error("{0}")]
     Refused(String),
+    /// It answered more than was to be read.
+    #[error("{0}: its answer is too long")]
+    TooMuch(ServerUrl),
 }
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -190,18 +194,23 @@ impl Server {
 
     /// Asks a question; the answer in the format that it names.
     pub async fn ask(&self, sql: String) -> Result<Bytes, Failure> {
+        self.ask_within(sql, ANSWER_BYTES).await
+    }
+
+    /// The same, for an answer of so many octets at most.
+    pub async fn ask_within(&self, sql: String, most: usize) -> Result<Bytes, Failure> {
         let longest = format!("&max_execution_time={}", self.access.timeout.as_secs());
-        self.post(longest, sql.into(), self.access.timeout).await
+        self.post(longest, sql.into(), most, self.access.timeout).await
     }
 
     /// Asks for a sign of life.
     pub async fn ping(&self) -> Result<(), Failure> {
-        self.post(String::new(), "select 1".into(), CONNECT).await.map(drop)
+        self.post(String::new(), "select 1".into(), ANSWER_BYTES, CONNECT).await.map(drop)
     }
 
     /// Asks outside the server's database, which may not be there yet.
     pub async fn ask_server(&self, sql: String) -> Result<Bytes, Failure> {
-        self.post("&database=system".to_owned(), sql.into(), self.access.timeout).await
+        self.post("&database=system".to_owned(), sql.into(), ANSWER_BYTES, self.access.timeout).await
     }
 
     /// Gives rows to an `insert … format RowBinary`, with a token by which a repetition is known.
@@ -210,16 +219,22 @@ impl Server {
         let quorum = Some(self.access.insert_quorum).filter(|least| *least > 1);
         let quorum = quorum.map(|least| format!("&insert_quorum={least}")).unwrap_or_default();
         let query = format!("&query={}{}{quorum}", escape(sql), token.unwrap_or_default());
-        self.post(query, rows, self.access.timeout).await
+        self.post(query, rows, ANSWER_BYTES, self.access.timeout).await
     }
 
-    async fn post(&self, query: String, body: Bytes, patience: Duration) -> Result<Bytes, Failure> {
+    async fn post(
+        &self,
+        query: String,
+        body: Bytes,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Bytes, Failure> {
         let away = |error: &dyn fmt::Display| Failure::Away(format!("{}: {error}", self.url));
         let late = |_elapsed| away(&format_args!("no answer within {patience:?}"));
-        tokio::time::timeout(patience, self.exchange(query, body)).await.map_err(late)?
+        tokio::time::timeout(patience, self.exchange(query, body, most)).await.map_err(late)?
     }
 
-    async fn exchange(&self, query: String, body: Bytes) -> Result<Bytes, Failure> {
+    async fn exchange(&self, query: String, body: Bytes, most: usize) -> Result<Bytes, Failure> {
         let away = |error: &dyn fmt::Display| Failure::Away(format!("{}: {error}", self.url));
         let database = if query.contains("&database=") {
             String::new()
@@ -245,18 +260,27 @@ impl Server {
             && connection.ready().await.is_ok()
             && let Ok(response) = connection.send_request(request.clone()).await
         {
-            return self.answer(connection, response).await;
+            return self.answer(connection, response, most).await;
         }
         let mut connection = self.connect().await?;
         let response = connection.send_request(request).await.map_err(|error| away(&error))?;
-        self.answer(connection, response).await
+        self.answer(connection, response, most).await
     }
 
-    async fn answer(&self, connection: Connection, response: Response<Incoming>) -> Result<Bytes, Failure> {
-        let away = |error: &dyn fmt::Display| Failure::Away(format!("{}: {error}", self.url));
+    async fn answer(
+        &self,
+        connection: Connection,
+        response: Response<Incoming>,
+        most: usize,
+    ) -> Result<Bytes, Failure> {
+        let failure = |error: Box<dyn Error + Send + Sync>| {
+            if error.is::<LengthLimitError>() {
+                return Failure::TooMuch(self.url.clone());
+            }
+            Failure::Away(format!("{}: {error}", self.url))
+        };
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|e| away(&e))?;
-        let body = body.to_bytes();
+        let body = Limited::new(response.into_body(), most).collect().await.map_err(failure)?.to_bytes();
         if connection.is_ready() {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use super::http::{ANSWER_BYTES, Failure};
 use super::ledger::FlushMark;
 use super::rows::{RowError, Rows};
 use super::shard::Shard;
 use crate::call::event::PathSet;
 use crate::store::dictionary;
-use crate::store::{Dictionary, DictionaryId, Key, MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked, pack};
+use crate::store::{
+    Dictionary, DictionaryId, Key, MAX_SPAN_US, MOST_WALKED_BYTES, Room, StoreError, StoredSlice, Walk,
+    Walked, pack,
+};
 
 const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
 
@@ -52,14 +56,31 @@ async fn ask_all(
     asked: impl Iterator<Item = (&Shard, String)>,
     partial: &mut bool,
 ) -> Result<Vec<Option<Rows>>, StoreError> {
-    let asked = asked.map(|(shard, sql)| async move { shard.ask(&sql).await });
+    ask_all_within(asked, ANSWER_BYTES, partial).await
+}
+
+/// The same, for so many octets of each at most: none where one has more.
+async fn ask_all_within(
+    asked: impl Iterator<Item = (&Shard, String)>,
+    most: usize,
+    partial: &mut bool,
+) -> Result<Vec<Option<Rows>>, StoreError> {
+    let asked = asked.map(|(shard, sql)| async move { shard.ask_within(&sql, most).await });
     let mut last = None;
     let answers: Vec<_> = join_all(asked)
         .await
         .into_iter()
-        .map(|answer| answer.map(Rows::new).map_err(|failure| last = Some(failure)).ok())
+        .map(|answer| {
+            let failed = |failure| {
+                if !matches!(last, Some(Failure::TooMuch(_))) {
+                    last = Some(failure);
+                }
+            };
+            answer.map(Rows::new).map_err(failed).ok()
+        })
         .collect();
     match last {
+        Some(failure @ Failure::TooMuch(_)) => Err(failure.into()),
         Some(failure) if answers.iter().all(Option::is_none) => Err(failure.into()),
         Some(_) => {
             *partial = true;
@@ -171,10 +192,15 @@ async fn fetch(
             asked.push((shard, format!("select {columns} from pack where id in ({ids}) format RowBinary")));
         }
     }
+    let (most, mut room) = match next.places.len() {
+        0 | 1 => (ANSWER_BYTES, Room::unbounded()),
+        _ => (MOST_WALKED_BYTES, Room::bounded()),
+    };
     let mut slices = Vec::with_capacity(next.places.len());
-    for mut rows in ask_all(asked.into_iter(), partial).await?.into_iter().flatten() {
+    for mut rows in ask_all_within(asked.into_iter(), most, partial).await?.into_iter().flatten() {
         while !rows.is_empty() {
             let (id, times, mark, blob) = (rows.i64()?, rows.times()?, rows.u64()?, rows.octets()?);
+            room.take(blob.len())?;
             let of_pack = times.into_iter().zip(id..).enumerate();
             let wanted =
                 of_pack.filter(|(_, place)| next.places.contains_key(place) && !void.contains(&mark));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::StoreError;
-use super::http::{Access, Failure, Server, ServerUrl};
+use super::http::{ANSWER_BYTES, Access, Failure, Server, ServerUrl};
 use super::schema::{Abilities, Layout, PrepareError, prepare};
 
 /// How long a server that failed is left alone; twice as long after each further failure.
@@ -80,7 +80,12 @@ impl Shard {
 
     /// Asks the first server that answers.
     pub async fn ask(&self, sql: &str) -> Result<Bytes, Failure> {
-        self.put(&Question::Ask(sql)).await
+        self.ask_within(sql, ANSWER_BYTES).await
+    }
+
+    /// The same, for an answer of so many octets at most.
+    pub async fn ask_within(&self, sql: &str, most: usize) -> Result<Bytes, Failure> {
+        self.put(&Question::Ask { sql, most }).await
     }
 
     /// Gives rows to the first server that takes them. With the same token it takes them once, if it knows how to;
@@ -98,6 +103,7 @@ impl Shard {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
+                Err(failure @ Failure::TooMuch(_)) => return Err(failure),
                 Err(failure) => {
                     replica.failed(&failure, self);
                     last = Some(failure);
@@ -109,7 +115,7 @@ impl Shard {
 }
 
 enum Question<'a> {
-    Ask(&'a str),
+    Ask { sql: &'a str, most: usize },
     Insert { sql: &'a str, token: &'a str, rows: Bytes },
 }
 
@@ -138,7 +144,7 @@ impl Replica {
 
     async fn put(&self, question: &Question<'_>, abilities: Abilities) -> Result<Bytes, Failure> {
         match question {
-            Question::Ask(sql) => self.server.ask((*sql).to_owned()).await,
+            Question::Ask { sql, most } => self.server.ask_within((*sql).to_owned(), *most).await,
             Question::Insert { sql, token, rows } => {
                 let token = Some(*token).filter(|_| abilities.deduplicates);
                 self.server.insert(sql, token, rows.clone()).await
@@ -159,7 +165,7 @@ impl Replica {
     fn failed(&self, failure: &Failure, shard: &Shard) {
         let mut state = self.state();
         match failure {
-            Failure::Refused(_) => state.abilities = None,
+            Failure::Refused(_) | Failure::TooMuch(_) => state.abilities = None,
             // Left alone already.
             Failure::Away(_) if state.rest.as_ref().is_some_and(|(until, _)| Instant::now() < *until) => {}
             Failure::Away(reason) => {
@@ -190,6 +196,9 @@ impl From<PrepareError> for StoreError {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        Self::Away(failure.to_string())
+        match failure {
+            Failure::TooMuch(_) => Self::TooMuch,
+            Failure::Away(_) | Failure::Refused(_) => Self::Away(failure.to_string()),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Long walks: what has no key is looked for in every slice.
 
 use super::*;
+use crate::store::{MOST_WALKED_BYTES, StoreError};
 
 /// Slices of all flushes.
 const SLICES: i64 = 12_000;
@@ -62,4 +63,45 @@ pub(super) async fn what_is_rare_is_found_wherever_it_is_in_a_long_walk(store: &
     let nowhere = Filter { contains: Some(Octets::of("Needle-7")), ..Filter::default() };
     let list = search.messages(&nowhere, &page(10, None)).await.expect("an answer");
     assert!(list.items.is_empty() && !list.partial && list.next_cursor.is_none());
+}
+
+/// Messages of so many octets that do not compress.
+const LARGE: usize = 60_000;
+
+pub(super) async fn what_is_too_much_for_one_step_comes_in_several(store: &Arc<dyn Store>) {
+    const MESSAGES: i64 = 100;
+    let mut state = 1_u64;
+    let mut noise = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let mut large = |n: i64| {
+        let call = format!("large-{n}@host").leak();
+        let draft = Draft { at_us: n, call, session: Some("large"), ..Draft::default() };
+        let mut raw = draft.message().captured.raw.to_vec();
+        raw.extend((0..LARGE).map(|_| noise()));
+        draft.captured(raw)
+    };
+    write(store, 1, (0..MESSAGES).map(&mut large).collect()).await;
+    let walk = Walk { limit: 1000, ..Walk::default() };
+    for key in [None, Some(Key::correlation("large"))] {
+        let walked = store.walk(&Walk { key, ..walk }).await;
+        assert!(matches!(walked, Err(StoreError::TooMuch)), "more than {MOST_WALKED_BYTES} octets");
+        let fewer = store.walk(&Walk { key, limit: 50, ..walk }).await.expect("a walk").slices;
+        assert_eq!(fewer.len(), 50);
+    }
+    let search = Search::new(Arc::clone(store), Arc::default());
+    let (mut found, mut cursor) = (Vec::new(), None);
+    loop {
+        let listed = search.messages(&Filter::default(), &page(1000, cursor)).await.expect("found");
+        assert!(!listed.partial);
+        found.extend(listed.items.iter().map(at));
+        cursor = listed.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, (0..MESSAGES).rev().collect::<Vec<_>>());
+    let session = search.session("large", Window::default()).await.expect("an answer").expect("a session");
+    assert_eq!((session.messages, session.partial), (100, false));
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool, Postgres};
 
 use super::copy::Found;
-use crate::store::StoreError;
+use crate::store::{Room, StoreError};
 
 /// How long a step waits for the server's answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -134,7 +134,12 @@ impl Lease {
 
     /// Runs a query.
     pub async fn query(&mut self, query: &str) -> Result<Found, StoreError> {
-        Found::query(self.connection()?, query).await
+        self.query_within(query, &mut Room::unbounded()).await
+    }
+
+    /// The same, unless its rows are more than there is room for.
+    pub async fn query_within(&mut self, query: &str, room: &mut Room) -> Result<Found, StoreError> {
+        Found::query(self.connection()?, query, room).await
     }
 
     /// Runs statements.

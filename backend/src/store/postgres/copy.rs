@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use super::connection::within_limit;
-use crate::store::StoreError;
+use crate::store::{Room, StoreError};
 
 /// Signature, flags, and the length of an extension: none.
 const HEAD: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -76,17 +76,24 @@ pub struct Row<'a> {
 
 impl Found {
     /// Runs a query. All that goes into its text are numbers and names of our own.
-    pub async fn query(connection: &mut PgConnection, query: &str) -> Result<Self, StoreError> {
+    pub async fn query(
+        connection: &mut PgConnection,
+        query: &str,
+        room: &mut Room,
+    ) -> Result<Self, StoreError> {
         let octets = within_limit(async {
             let mut stream =
                 connection.copy_out_raw(&format!("copy ({query}) to stdout (format binary)")).await?;
             let mut octets = Vec::new();
             while let Some(chunk) = stream.try_next().await? {
+                if let Err(error) = room.take(chunk.len()) {
+                    return Ok(Err(error));
+                }
                 octets.extend_from_slice(&chunk);
             }
-            Ok(octets)
+            Ok(Ok(octets))
         })
-        .await?;
+        .await??;
         Ok(Self { octets: octets.into() })
     }
 

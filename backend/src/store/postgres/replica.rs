@@ -45,7 +45,7 @@ impl Readers {
             if replica.is_worth_asking()
                 && let Some(found) = replica.walk(walk).await
             {
-                return Ok(found);
+                return found;
             }
             replica.metrics.fallbacks.inc();
         }
@@ -71,10 +71,10 @@ fn is_cut(error: &StoreError) -> bool {
 impl Replica {
     /// The next slices of a walk; `None` where it has to be taken elsewhere. A read that was given up is tried again: it sees what had
     /// to be replayed.
-    async fn walk(&self, walk: &Walk) -> Option<Walked> {
+    async fn walk(&self, walk: &Walk) -> Option<Result<Walked, StoreError>> {
         for tried in 0..TRIES {
             match while_alive(&self.pool, walk::walk(&self.pool, walk)).await {
-                Ok(found) => {
+                found @ (Ok(_) | Err(StoreError::TooMuch)) => {
                     if tried > 0 {
                         self.metrics.conflicts.inc();
                     }

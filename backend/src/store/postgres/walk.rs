@@ -15,7 +15,7 @@ use super::connection::Lease;
 use super::copy::Found;
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
 use crate::store::runs::Runs;
-use crate::store::{MAX_SPAN_US, StoreError, StoredSlice, Walk, Walked, pack};
+use crate::store::{MAX_SPAN_US, Room, StoreError, StoredSlice, Walk, Walked, pack};
 
 /// Partitions that one transaction reads at most. Each takes two places in the server's table of locks, which everybody
 /// shares and which has some 6,400 by default; a lookup without a time range may have to read one for each hour that is kept.
@@ -49,7 +49,7 @@ pub async fn walk(pool: &PgPool, walk: &Walk) -> Result<Walked, StoreError> {
 /// The next slices; `None` where what it reads was changed meanwhile.
 async fn walk_once(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<Walked>, StoreError> {
     let Some((places, damaged)) = places(reader, walk).await? else { return Ok(None) };
-    let slices = read(reader, &places).await?;
+    let slices = read(reader, &places, Room::of(walk)).await?;
     reader.end().await?;
     let partial = damaged || slices.len() < places.len();
     Ok(Some(Walked { slices, partial }))
@@ -68,11 +68,15 @@ impl<'a> Reader<'a> {
     }
 
     async fn query(&mut self, query: &str) -> Result<Found, StoreError> {
+        self.query_within(query, &mut Room::unbounded()).await
+    }
+
+    async fn query_within(&mut self, query: &str, room: &mut Room) -> Result<Found, StoreError> {
         let snapshot = match &mut self.snapshot {
             Some(snapshot) => snapshot,
             none => none.insert(Lease::snapshot(self.pool).await?),
         };
-        snapshot.query(query).await
+        snapshot.query_within(query, room).await
     }
 
     /// How many of so many partitions can be read at once. Ends the snapshot where there is no room left in it; then the
@@ -193,7 +197,11 @@ async fn feed(
 }
 
 /// Reads the slices at these places, in their order.
-async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<StoredSlice>, StoreError> {
+async fn read(
+    reader: &mut Reader<'_>,
+    places: &[(i64, i64)],
+    mut room: Room,
+) -> Result<Vec<StoredSlice>, StoreError> {
     let mut wanted: Vec<(i64, usize)> =
         places.iter().map(|(id, _)| pack::number_of(*id).0).zip(0..).collect();
     wanted.sort_unstable();
@@ -223,7 +231,7 @@ async fn read(reader: &mut Reader<'_>, places: &[(i64, i64)]) -> Result<Vec<Stor
         // A pack never changes, so it does not matter in which snapshot it is read.
         let (read, _) = reader.room(queries.len()).await?;
         let rest = queries.split_off(read);
-        let found = reader.query(&queries.join(" union all ")).await?;
+        let found = reader.query_within(&queries.join(" union all "), &mut room).await?;
         // Rows come in about the order in which they are wanted.
         let mut next = 0;
         found.read(|row| {

@@ -11,7 +11,7 @@ use super::connection::{run, within_limit};
 use super::copy::{Found, Rows};
 use crate::spool::Position;
 use crate::store::postings::{self, Page};
-use crate::store::{Dictionary, Pack, StoreError, pack};
+use crate::store::{Dictionary, Pack, Room, StoreError, pack};
 
 /// Packs of a flush that go into one bucket, and the ids of their slices.
 pub struct Part<'a> {
@@ -106,6 +106,7 @@ pub async fn new_segment(
             "insert into segment (id, level, oldest_us, newest_us)
              values ({first} + nextval('segment_number'), {level}, {oldest_us}, {newest_us}) returning id"
         ),
+        &mut Room::unbounded(),
     )
     .await?;
     let ids = made.read(|row| row.bigint())?;

@@ -9,16 +9,24 @@ use rusqlite::types::ValueRef;
 use super::Inner;
 use super::bucket::Bucket;
 use crate::store::runs::Runs;
-use crate::store::{StoreError, pack};
+use crate::store::{Room, StoreError, pack};
 
 const RANGE: &str = "select id, blob from pack where id between ?1 and ?2";
 
-/// What room is made for a pack, octets; most are smaller.
-const ROOM: usize = 2048;
+/// What memory is taken for a pack beforehand, octets; most are smaller.
+const USUAL: usize = 1536;
 
 impl Inner {
     /// The packs of these slices, whose ids are those in the bucket, in this order; `None` for those that are not there.
-    pub(super) fn blobs(&self, bucket: &Bucket, ids: &[i64]) -> Result<Vec<Option<Bytes>>, StoreError> {
+    ///
+    /// # Errors
+    /// When there is no room for all of them, or the bucket cannot be read.
+    pub(super) fn blobs(
+        &self,
+        bucket: &Bucket,
+        ids: &[i64],
+        room: &mut Room,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut wanted: Vec<(i64, usize)> = ids.iter().map(|id| pack::number_of(*id).0).zip(0..).collect();
         wanted.sort_unstable();
         let mut packs: Vec<i64> = wanted.iter().map(|(pack, _)| *pack).collect();
@@ -31,10 +39,10 @@ impl Inner {
             let begin = wanted.partition_point(|(pack, _)| pack < range.start());
             let end = wanted.partition_point(|(pack, _)| pack <= range.end());
             let of_range = wanted.get(begin..end).unwrap_or_default();
-            let mut found = Found::with_room(of_range);
-            let read = found.read(&mut statement, &range, of_range);
+            let mut found = Found::with_memory(of_range);
+            let read = found.read(&mut statement, &range, of_range, room);
             found.put(of_range, &mut blobs);
-            match read.map_err(StoreError::from) {
+            match read {
                 Ok(()) => {}
                 // What was not read yet of this range is missing then, and nothing else.
                 Err(StoreError::Damaged(error)) => bucket.report(&error),
@@ -55,9 +63,9 @@ struct Found {
 }
 
 impl Found {
-    fn with_room(wanted: &[(i64, usize)]) -> Self {
+    fn with_memory(wanted: &[(i64, usize)]) -> Self {
         let packs = wanted.chunk_by(|a, b| a.0 == b.0).count();
-        Self { octets: Vec::with_capacity(packs * ROOM), ends: Vec::with_capacity(packs) }
+        Self { octets: Vec::with_capacity(packs * USUAL), ends: Vec::with_capacity(packs) }
     }
 
     /// Reads those packs of a range that are wanted, which are in order.
@@ -66,7 +74,8 @@ impl Found {
         statement: &mut CachedStatement<'_>,
         range: &RangeInclusive<i64>,
         wanted: &[(i64, usize)],
-    ) -> Result<(), rusqlite::Error> {
+        room: &mut Room,
+    ) -> Result<(), StoreError> {
         let mut wanted = wanted.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::first).peekable();
         let mut rows = statement.query((range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
@@ -75,6 +84,7 @@ impl Found {
             if wanted.next_if(|(pack, _)| *pack == number).is_some()
                 && let ValueRef::Blob(blob) = row.get_ref(1)?
             {
+                room.take(blob.len())?;
                 self.octets.extend_from_slice(blob);
                 self.ends.push((number, self.octets.len()));
             }
@@ -83,7 +93,8 @@ impl Found {
     }
 
     /// Puts each to the places where it is wanted.
-    fn put(self, wanted: &[(i64, usize)], blobs: &mut [Option<Bytes>]) {
+    fn put(mut self, wanted: &[(i64, usize)], blobs: &mut [Option<Bytes>]) {
+        self.octets.shrink_to_fit();
         let mut rest = Bytes::from(self.octets);
         let mut begin = 0;
         let mut wanted = wanted.iter().peekable();

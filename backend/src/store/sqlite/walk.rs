@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use super::Inner;
 use super::bucket::{Bucket, Live};
 use crate::store::postings::{Next, Posting, Source, Walker, Wanted};
-use crate::store::{Dictionary, DictionaryId, StoreError, StoredSlice, Walk, Walked, dictionary, pack};
+use crate::store::{Dictionary, DictionaryId, Room, StoreError, StoredSlice, Walk, Walked, dictionary, pack};
 
 const PAGE: &str =
     "select first, data from page where segment = ?1 and first <= ?2 order by first desc limit 1";
@@ -37,12 +37,12 @@ impl Inner {
     pub fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
         let limit = walk.limit as usize;
         let (ground, mut walker) = self.ground(walk);
-        let mut walked = Walked::default();
+        let (mut walked, mut room) = (Walked::default(), Room::of(walk));
         // What cannot be read is made up for, so that less than the limit means the end.
         while walked.slices.len() < limit {
             let (met, is_end) =
                 self.meet(&ground, &mut walker, limit - walked.slices.len(), &mut walked.partial)?;
-            let mut slices = self.read(&ground, &met, &mut walked.partial)?;
+            let mut slices = self.read(&ground, &met, &mut room, &mut walked.partial)?;
             walked.slices.append(&mut slices);
             if is_end {
                 break;
@@ -129,7 +129,13 @@ impl Inner {
     }
 
     /// The slices that were met and can be read, in that order.
-    fn read(&self, ground: &Ground, met: &[Met], partial: &mut bool) -> Result<Vec<StoredSlice>, StoreError> {
+    fn read(
+        &self,
+        ground: &Ground,
+        met: &[Met],
+        room: &mut Room,
+        partial: &mut bool,
+    ) -> Result<Vec<StoredSlice>, StoreError> {
         let mut by_bucket: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (n, met) in met.iter().enumerate() {
             by_bucket.entry(met.bucket).or_default().push(n);
@@ -138,7 +144,7 @@ impl Inner {
         for (place, wanted) in by_bucket {
             let Some(bucket) = ground.buckets.get(place) else { continue };
             let ids: Vec<_> = wanted.iter().filter_map(|n| Some(met.get(*n)?.id - bucket.base())).collect();
-            let Some(blobs) = sound(bucket, self.blobs(bucket, &ids), partial)? else { continue };
+            let Some(blobs) = sound(bucket, self.blobs(bucket, &ids, room), partial)? else { continue };
             for (n, blob) in wanted.into_iter().zip(blobs) {
                 let (Some(met), Some(slot)) = (met.get(n), slices.get_mut(n)) else { continue };
                 match blob {
