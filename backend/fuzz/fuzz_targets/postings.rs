@@ -57,8 +57,8 @@ fn walked(walk: &Walk, segments: &[Vec<Page>]) -> Vec<(i64, i64)> {
                 for wanted in wanted {
                     let pages = &segments[wanted.segment];
                     let at = pages.partition_point(|page| page.first <= wanted.at);
-                    let page = at.checked_sub(1).map(|at| &pages[at]);
-                    let fed = walker.feed(wanted.source, page.map(|page| (page.first, &page.data[..])));
+                    let run = pages[at.saturating_sub(wanted.run)..at].iter().rev();
+                    let fed = walker.feed(wanted.source, run.map(|page| (page.first, &page.data[..])));
                     fed.expect("our own page");
                 }
             }
@@ -170,7 +170,7 @@ fuzz_target!(|input: Input| {
         let mut walker = Walker::new(&walk);
         walker.add(Source { segment: (), base: 0, oldest_us: i64::MIN, newest_us: i64::MAX });
         for wanted in walker.wanted() {
-            let _ = walker.feed(wanted.source, Some((page.first, &page.data)));
+            let _ = walker.feed(wanted.source, Some((page.first, &page.data[..])));
         }
         let mut last = None;
         while let Next::Slice { last_us, id, .. } = walker.step() {

@@ -103,7 +103,10 @@ impl Found {
     }
 
     /// Its rows, each read by `read`.
-    pub fn read<T>(&self, mut read: impl FnMut(&mut Row<'_>) -> Option<T>) -> Result<Vec<T>, StoreError> {
+    pub fn read<'a, T>(
+        &'a self,
+        mut read: impl FnMut(&mut Row<'a>) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let malformed = || StoreError::from(sqlx::Error::Protocol("rows of COPY that cannot be read".into()));
         let mut rest = self.octets.strip_prefix(HEAD).ok_or_else(malformed)?;
         let mut rows = Vec::new();

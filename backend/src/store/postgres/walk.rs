@@ -3,6 +3,7 @@
 //!
 //! Partitions are read by their names: a query over all of them would be planned for each.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// PostgreSQL's code for a table that is not there: let go of between two queries.
 const UNDEFINED_TABLE: &str = "42P01";
+
+/// Pages of a bucket that a walk needs, each of which is the last of a run of so many.
+type Pages = ((Bucket, usize), Vec<Wanted<i64>>);
 
 /// The next slices of a walk.
 pub async fn walk(pool: &PgPool, walk: &Walk) -> Result<Walked, StoreError> {
@@ -124,9 +128,9 @@ async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64
         match walker.step() {
             Next::Slice { id, last_us, .. } => places.push((id, last_us)),
             Next::Pages => {
-                let mut by_bucket: BTreeMap<Bucket, Vec<Wanted<i64>>> = BTreeMap::new();
+                let mut by_bucket: BTreeMap<(Bucket, usize), Vec<Wanted<i64>>> = BTreeMap::new();
                 for wanted in walker.wanted() {
-                    by_bucket.entry(Bucket::of(wanted.segment)).or_default().push(wanted);
+                    by_bucket.entry((Bucket::of(wanted.segment), wanted.run)).or_default().push(wanted);
                 }
                 let mut wanted: Vec<_> = by_bucket.into_iter().collect();
                 while !wanted.is_empty() {
@@ -154,16 +158,16 @@ async fn are_in_force(reader: &mut Reader<'_>, segments: &[(i64, i64, i64)]) -> 
     Ok(count.and_then(|count| usize::try_from(count).ok()) == Some(segments.len()))
 }
 
-/// Reads the pages that a walk needs next, by their buckets; whether one is damaged.
+/// Reads the pages that a walk needs next; whether one is damaged.
 async fn feed(
     reader: &mut Reader<'_>,
     walker: &mut Walker<i64>,
-    by_bucket: Vec<(Bucket, Vec<Wanted<i64>>)>,
+    by_bucket: Vec<Pages>,
 ) -> Result<bool, StoreError> {
     let all: Vec<_> = by_bucket.iter().flat_map(|(_, wanted)| wanted.clone()).collect();
-    let queries = by_bucket.into_iter().map(|(bucket, wanted)| {
+    let queries = by_bucket.into_iter().map(|((bucket, run), wanted)| {
         let mut values = String::new();
-        for Wanted { source, segment, at } in wanted {
+        for Wanted { source, segment, at, .. } in wanted {
             let comma = if values.is_empty() { "" } else { "," };
             let at = u128::from_be_bytes(at.to_octets());
             // A String takes whatever is written to it.
@@ -171,24 +175,24 @@ async fn feed(
         }
         format!(
             "select w.source, p.first, p.data from (values {values}) w (source, segment, at), lateral (
-             select first, data from {} where segment = w.segment and first <= w.at order by first desc limit 1) p",
+             select first, data from {} where segment = w.segment and first <= w.at order by first desc limit {run}) p",
             bucket.partition("page")
         )
     });
     let query = queries.collect::<Vec<_>>().join(" union all ");
     let pages = reader.query(&query).await?;
-    let pages: HashMap<i64, (Posting, Vec<u8>)> = pages
-        .read(|row| {
-            let source = row.bigint()?;
-            let first = Posting::from_octets(row.bytea()?.try_into().ok()?);
-            Some((source, (first, row.bytea()?.to_vec())))
-        })?
-        .into_iter()
-        .collect();
+    let mut runs: HashMap<i64, Vec<(Posting, &[u8])>> = HashMap::new();
+    pages.read(|row| {
+        let source = row.bigint()?;
+        let first = Posting::from_octets(row.bytea()?.try_into().ok()?);
+        runs.entry(source).or_default().push((first, row.bytea()?));
+        Some(())
+    })?;
     let mut damaged = false;
     for Wanted { source, segment, .. } in all {
-        let page = i64::try_from(source).ok().and_then(|source| pages.get(&source));
-        if let Err(error) = walker.feed(source, page.map(|(first, data)| (*first, data.as_slice()))) {
+        let mut run = i64::try_from(source).ok().and_then(|source| runs.remove(&source)).unwrap_or_default();
+        run.sort_unstable_by_key(|(first, _)| Reverse(*first));
+        if let Err(error) = walker.feed(source, run) {
             tracing::error!(segment, %error, "a damaged page of postings is left out");
             damaged = true;
         }

@@ -25,13 +25,24 @@ fn read(pages: &[Page]) -> Vec<Posting> {
     pages.iter().flat_map(|page| decode(page.first, &page.data).expect("a sound page")).collect()
 }
 
-/// What a store answers.
-fn lookup(pages: &[Page], at: Posting) -> Option<&Page> {
-    pages.iter().rev().find(|page| page.first <= at)
+/// What a store answers: as many pages as it reads at once, the last one first.
+fn lookup(pages: &[Page], at: Posting, run: usize) -> impl Iterator<Item = (Posting, &[u8])> {
+    let pages = pages.iter().rev().skip_while(move |page| page.first > at);
+    pages.take(run).map(|page| (page.first, page.data.as_slice()))
 }
 
-/// Walks over segments of buckets as a store would, and tells how many pages it read.
+/// Walks over segments of buckets as a store would that reads one page at a time, and tells how many it read.
 fn walk(segments: &[(u32, Vec<Page>)], walk: &Walk) -> (Vec<(i64, i64)>, usize) {
+    let (found, fetched, _) = walk_by(segments, walk, |_| 1);
+    (found, fetched)
+}
+
+/// The same for a store that reads so many of a run at once; and how often it was asked.
+fn walk_by(
+    segments: &[(u32, Vec<Page>)],
+    walk: &Walk,
+    at_once: impl Fn(usize) -> usize,
+) -> (Vec<(i64, i64)>, usize, usize) {
     let mut walker = Walker::new(walk);
     for (place, (bucket, pages)) in segments.iter().enumerate() {
         let rows = read(pages);
@@ -42,7 +53,7 @@ fn walk(segments: &[(u32, Vec<Page>)], walk: &Walk) -> (Vec<(i64, i64)>, usize) 
             newest_us: rows.iter().map(|p| p.last_us()).max().unwrap_or(i64::MAX),
         });
     }
-    let (mut found, mut fetched) = (Vec::new(), 0);
+    let (mut found, mut fetched, mut asked) = (Vec::new(), 0, 0);
     while found.len() < walk.limit as usize {
         match walker.step() {
             Next::Slice { last_us, id, .. } => found.push((last_us, id)),
@@ -50,15 +61,15 @@ fn walk(segments: &[(u32, Vec<Page>)], walk: &Walk) -> (Vec<(i64, i64)>, usize) 
             Next::Pages => {
                 let wanted = walker.wanted();
                 assert!(!wanted.is_empty(), "a walk that does not go on");
+                asked += 1;
                 for wanted in wanted {
-                    let page = lookup(&segments[wanted.segment].1, wanted.at);
-                    fetched += 1;
-                    walker.feed(wanted.source, page.map(|p| (p.first, p.data.as_slice()))).expect("sound");
+                    let pages = lookup(&segments[wanted.segment].1, wanted.at, at_once(wanted.run));
+                    walker.feed(wanted.source, pages.inspect(|_| fetched += 1)).expect("sound");
                 }
             }
         }
     }
-    (found, fetched)
+    (found, fetched, asked)
 }
 
 fn merged(segments: &[Vec<Page>]) -> Vec<Page> {
@@ -175,6 +186,9 @@ proptest! {
         let mut step = Walk { key, since_us: bounds.0, until_us: bounds.1, after: None, limit };
         loop {
             let (slices, _) = walk(&segments, &step);
+            for at_once in [1, 7] {
+                prop_assert_eq!(&walk_by(&segments, &step, |run| run * at_once).0, &slices);
+            }
             step.after = slices.last().copied().or(step.after);
             let more = slices.len() == limit as usize;
             found.extend(slices);
@@ -294,6 +308,57 @@ fn a_walk_on_a_hot_key_reads_only_the_pages_it_needs() {
     }
     let rare = Walk { key: Some(key(1_000_777)), limit: 200, ..Walk::default() };
     assert_eq!(walk(&segments, &rare), (vec![(START_US + 777 * 2_500, 778)], 1));
+}
+
+#[test]
+fn a_long_walk_asks_for_pages_that_follow_each_other_at_once_and_for_few_that_it_does_not_need() {
+    let rows = an_hour_of_a_hot_key();
+    let numbered: Vec<_> = (1..).zip(&rows).collect();
+    // One segment, and thirty that are interleaved.
+    let one = vec![(0, make(&numbered))];
+    let thirty: Vec<_> = (0..30)
+        .map(|n| (0, make(&numbered.iter().copied().skip(n).step_by(30).collect::<Vec<_>>())))
+        .collect();
+    for (segments, most_asked) in [(one, 4), (thirty, 70)] {
+        for key in [None, Some(key(1))] {
+            let long = Walk { key, limit: 8_192, ..Walk::default() };
+            let (found, needed) = walk(&segments, &long);
+            let (same, fetched, asked) = walk_by(&segments, &long, |run| run);
+            assert_eq!(found, same);
+            assert!(
+                asked <= most_asked && fetched <= needed * 2,
+                "{asked} times, {fetched} of {needed} pages"
+            );
+        }
+        let rare = Walk { key: Some(key(1_000_777)), limit: 8_192, ..Walk::default() };
+        assert_eq!(walk_by(&segments, &rare, |run| run).1, segments.len());
+    }
+}
+
+#[test]
+fn of_a_run_with_a_damaged_page_those_that_come_after_it_count() {
+    let rows = an_hour_of_a_hot_key();
+    let numbered: Vec<_> = (1..).zip(&rows).collect();
+    let pages = make(&numbered);
+    let of_key: Vec<_> = read(&pages).into_iter().filter(|p| p.prefix() == prefix(key(1))).collect();
+    let mut walker = Walker::new(&Walk { key: Some(key(1)), limit: 8_192, ..Walk::default() });
+    walker.add(Source { segment: (), base: 0, oldest_us: i64::MIN, newest_us: i64::MAX });
+    assert_eq!(walker.step(), Next::Pages);
+    let at = walker.wanted()[0].at;
+    let mut run: Vec<_> = lookup(&pages, at, 4).collect();
+    let sound = [0, 1].map(|n| {
+        let (first, data): (Posting, &[u8]) = run[n];
+        decode(first, data).expect("sound").into_iter().filter(|p| p.prefix() == prefix(key(1))).count()
+    });
+    run[2].1 = b"damaged";
+    assert_eq!(walker.feed(0, run), Err(PageError::Checksum));
+    let mut told = Vec::new();
+    while let Next::Slice { id, .. } = walker.step() {
+        told.push(id);
+    }
+    assert_eq!(walker.step(), Next::End);
+    let expected = of_key.iter().rev().map(|posting| i64::from(posting.row()));
+    assert_eq!(told, expected.take(sound.iter().sum()).collect::<Vec<_>>());
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::store::{Key, MAX_SPAN_US, Walk};
 /// How many pages are asked for at once to begin with; with each further round twice as many.
 const AT_ONCE: usize = 8;
 
+/// How many pages are asked for at once at most that follow each other, some 1 kB each.
+const MOST_RUN: usize = 64;
+
 /// A segment that a walk goes over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Source<S> {
@@ -31,6 +34,8 @@ pub struct Wanted<S> {
     pub segment: S,
     /// The page with the greatest first posting that is not above this.
     pub at: Posting,
+    /// The walk will need so many pages, of which this is the last. It can be fed all of them, or this one alone.
+    pub run: usize,
 }
 
 /// What a walk comes to next.
@@ -64,6 +69,8 @@ pub struct Walker<S> {
     /// Sources whose pages were asked for.
     asked: Vec<usize>,
     at_once: usize,
+    /// So many slices are still to be told.
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -73,6 +80,8 @@ struct Open<S> {
     postings: Vec<Posting>,
     /// Where further pages are; `None` where there are none.
     further: Option<Posting>,
+    /// How many postings of the key a page has that has no others, as far as one was read.
+    of_page: Option<usize>,
 }
 
 /// The place of the next posting of a source, or a bound on it.
@@ -97,6 +106,7 @@ impl<S: Copy> Walker<S> {
             heads: BinaryHeap::new(),
             asked: Vec::new(),
             at_once: AT_ONCE,
+            left: walk.limit as usize,
         }
     }
 
@@ -120,7 +130,7 @@ impl<S: Copy> Walker<S> {
             return;
         }
         let further = Some(Posting::bound(self.key, until_us, row));
-        self.sources.push(Open { source, postings: Vec::new(), further });
+        self.sources.push(Open { source, postings: Vec::new(), further, of_page: None });
         self.rank(self.sources.len() - 1);
     }
 
@@ -133,6 +143,7 @@ impl<S: Copy> Walker<S> {
             return Next::Pages;
         }
         self.heads.pop();
+        self.left = self.left.saturating_sub(1);
         let open = &mut self.sources[head.source];
         open.postings.pop();
         let segment = open.source.segment;
@@ -149,32 +160,60 @@ impl<S: Copy> Walker<S> {
             self.heads.pop();
         }
         self.at_once = self.at_once.saturating_mul(2);
+        // What is still to be told comes out of all that are met now.
+        let sources = self.asked.len() + self.heads.iter().filter(|head| !head.is_bound).count();
         let wanted = |source: &usize| {
             let open = &self.sources[*source];
-            open.further.map(|at| Wanted { source: *source, segment: open.source.segment, at })
+            let pages = open.of_page.map_or(1, |postings| self.left.div_ceil(postings.max(1)));
+            let run = (pages.min(MOST_RUN) / sources).max(1);
+            open.further.map(|at| Wanted { source: *source, segment: open.source.segment, at, run })
         };
         self.asked.iter().filter_map(wanted).collect()
     }
 
-    /// Takes a page that was wanted: its first posting and its data; `None` where the segment has none there.
+    /// Takes a page that was wanted, or a run of them, the last one first: of each its first posting and its data. None where the
+    /// segment has none there.
     ///
     /// # Errors
-    /// When it is damaged; the walk can go on without that segment.
-    pub fn feed(&mut self, source: usize, page: Option<(Posting, &[u8])>) -> Result<(), PageError> {
+    /// When one is damaged; the walk can go on without that one and what comes before it in the segment.
+    pub fn feed<'a>(
+        &mut self,
+        source: usize,
+        pages: impl IntoIterator<Item = (Posting, &'a [u8])>,
+    ) -> Result<(), PageError> {
         self.asked.retain(|asked| *asked != source);
-        let Some(open) = self.sources.get_mut(source) else { return Ok(()) };
-        let Some(at) = open.further.take() else { return Ok(()) };
-        let Some((first, data)) = page else { return Ok(()) };
-        let mut postings = decode(first, data)?;
+        let Some(open) = self.sources.get_mut(source).filter(|open| open.further.is_some()) else {
+            return Ok(());
+        };
         let oldest = Posting::new(self.key, self.since_us, 0, 0);
-        let wanted =
-            |posting: &Posting| (oldest..=at).contains(posting) && posting.earliest_us() <= self.until_us;
-        postings.retain(wanted);
-        open.postings = postings;
-        // A page that begins with the key, and young enough: the one before it may end with the key.
-        open.further = Some(first.before()).filter(|further| *further >= oldest && first <= at);
+        let (mut read, mut sound) = (Vec::new(), Ok(()));
+        for (first, data) in pages {
+            let Some(at) = open.further.take() else { break };
+            let mut postings = match decode(first, data) {
+                Ok(postings) => postings,
+                Err(error) => {
+                    sound = Err(error);
+                    break;
+                }
+            };
+            // One that ends with another key has none of the usual number.
+            if postings.last().is_some_and(|posting| posting.prefix() == oldest.prefix()) {
+                open.of_page = Some(postings.len());
+            }
+            let wanted =
+                |posting: &Posting| (oldest..=at).contains(posting) && posting.earliest_us() <= self.until_us;
+            postings.retain(wanted);
+            read.push(postings);
+            // A page that begins with the key, and young enough: the one before it may end with the key.
+            open.further = Some(first.before()).filter(|further| *further >= oldest && first <= at);
+        }
+        if read.is_empty() {
+            open.further = None;
+        }
+        open.postings = read.pop().unwrap_or_default();
+        open.postings.extend(read.into_iter().rev().flatten());
         self.rank(source);
-        Ok(())
+        sound
     }
 
     fn rank(&mut self, source: usize) {
