@@ -183,10 +183,13 @@ pub fn dictionary_of(blob: &[u8]) -> Option<DictionaryId> {
 /// Slices, those of one pack together, each with its place in the order in which they came.
 #[must_use]
 pub fn together(stored: Vec<StoredSlice>) -> Vec<(usize, StoredSlice)> {
-    let mut together: Vec<_> = stored.into_iter().enumerate().collect();
-    together
-        .sort_unstable_by_key(|(place, slice)| (slice.blob.as_ptr(), slice.blob.len(), slice.index, *place));
-    together
+    // What is sorted is a third as large as slices are.
+    let order =
+        |(place, slice): (usize, &StoredSlice)| (slice.blob.as_ptr(), slice.blob.len(), slice.index, place);
+    let mut order: Vec<_> = stored.iter().enumerate().map(order).collect();
+    order.sort_unstable();
+    let mut stored: Vec<_> = stored.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, _, _, place)| Some((place, stored.get_mut(place)?.take()?))).collect()
 }
 
 /// Whether two slices that were read together are of one pack.
