@@ -22,6 +22,7 @@ pub mod query;
 mod sessions;
 pub mod time;
 pub mod turns;
+mod written;
 
 use std::sync::Arc;
 

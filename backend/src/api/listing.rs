@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::ApiError;
 use super::model::{Listing, Message};
 use super::time::rfc3339;
+use super::written;
 use crate::call::message::MessageRef;
 use crate::search::filter::Filter;
 use crate::search::{self, Found, Listed, Messages, PART, Page, Search, SearchError};
@@ -19,11 +20,12 @@ use crate::search::{self, Found, Listed, Messages, PART, Page, Search, SearchErr
 const HEAD: &[u8] = b"{\"items\":[";
 
 /// A message that was written as JSON.
-struct Written(serde_json::Result<()>);
+struct Written;
 
 impl Listed for Written {
     fn read(message: MessageRef<'_>, text: &mut Vec<u8>) -> Self {
-        Self(serde_json::to_writer(text, &Message::from(message)))
+        written::message(&Message::from(message), text);
+        Self
     }
 }
 
@@ -44,12 +46,8 @@ pub async fn answer(search: &Search, filter: &Filter, asked: &Page) -> Result<Re
             }
             parts.extend(part);
         }
-        let json = part(HEAD, &parts).and_then(|mut json| {
-            json.extend_from_slice(&tail(messages.end())?);
-            Ok(json)
-        });
-        match json {
-            Ok(json) => Body::from(json),
+        match tail(messages.end()) {
+            Ok(tail) => Body::from([part(HEAD, &parts), tail].concat()),
             Err(error) => {
                 tracing::error!(%error, "messages cannot be written as JSON");
                 return Ok(ApiError::Internal.into_response());
@@ -94,7 +92,7 @@ async fn in_parts(mut messages: Messages<Written>) -> Result<Body, SearchError> 
     let search = AbortOnDropHandle::new(tokio::spawn(search));
     let pieces = unfold((pieces, search, HEAD), async |(mut pieces, search, begin)| {
         let json = match pieces.recv().await? {
-            Piece::Part(messages) => part(begin, &messages),
+            Piece::Part(messages) => Ok(part(begin, &messages)),
             Piece::End(listing) => {
                 tail(listing).map(|tail| if begin == HEAD { [HEAD, &tail].concat() } else { tail })
             }
@@ -105,20 +103,17 @@ async fn in_parts(mut messages: Messages<Written>) -> Result<Body, SearchError> 
 }
 
 /// Messages with commas between, behind what they begin with.
-fn part(begin: &[u8], messages: &[Found<Written>]) -> serde_json::Result<Vec<u8>> {
+fn part(begin: &[u8], messages: &[Found<Written>]) -> Vec<u8> {
     let bytes: usize = messages.iter().map(|found| found.text.len() + 1).sum();
     let mut json = Vec::with_capacity(begin.len() + bytes);
     json.extend_from_slice(begin);
     for (n, found) in messages.iter().enumerate() {
-        if let Written(Err(error)) = &found.item {
-            return Err(serde::ser::Error::custom(error));
-        }
         if n > 0 {
             json.push(b',');
         }
         json.extend_from_slice(&found.text);
     }
-    Ok(json)
+    json
 }
 
 /// What stands behind the messages of a page.
@@ -239,7 +234,7 @@ mod tests {
                 reached_us: Some(7),
             };
             let items_found: Vec<_> = items.iter().map(|message| found(message)).collect();
-            let written = [part(HEAD, &items_found).expect("JSON"), tail(end).expect("JSON")].concat();
+            let written = [part(HEAD, &items_found), tail(end).expect("JSON")].concat();
             let items: Vec<_> = items.into_iter().map(|message| Message::from(message.lent())).collect();
             let plain = Listing { items, next_cursor, partial: true, reached_at: Some(rfc3339(7)) };
             assert_eq!(
