@@ -329,7 +329,7 @@ impl<D: Disk> Segments<D> {
 /// must not keep its memory for ever; but while groups are large each needs as much as the one before, and the kernel takes
 /// longer to give new memory than it takes to fill it. There are two such places.
 fn kept(used: usize, sync_bytes: usize, memory_bytes: usize) -> usize {
-    used.min(memory_bytes / 2).max(sync_bytes.saturating_mul(4))
+    used.min(memory_bytes / 4).max(sync_bytes.saturating_mul(4))
 }
 
 /// Octets of the first record of a group.
@@ -345,8 +345,8 @@ mod tests {
     #[test]
     fn large_groups_keep_what_they_use_up_to_the_bound_and_small_ones_give_it_back() {
         let (sync, memory) = (1 << 20, 64 << 20);
-        assert_eq!(kept(20 << 20, sync, memory), 20 << 20);
-        assert_eq!(kept(60 << 20, sync, memory), 32 << 20, "two of them stay within the bound");
+        assert_eq!(kept(12 << 20, sync, memory), 12 << 20);
+        assert_eq!(kept(60 << 20, sync, memory), 16 << 20, "two of them keep half of the bound");
         assert_eq!(kept(100, sync, memory), 4 << 20, "after a burst");
     }
 }
