@@ -22,7 +22,6 @@ pub mod query;
 mod sessions;
 pub mod time;
 pub mod turns;
-mod written;
 
 use std::sync::Arc;
 
