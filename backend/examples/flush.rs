@@ -13,10 +13,11 @@ use siplens_backend::bench::Packets;
 use siplens_backend::call::event::EventPaths;
 use siplens_backend::decode::decode;
 use siplens_backend::spool::{Position, Record};
+use siplens_backend::store::firsts::Firsts;
 use siplens_backend::store::postings::{self, Merged, Merger, Page, Segment};
 use siplens_backend::store::slice::{Cut, Cutter, Item};
 use siplens_backend::store::sqlite::SqliteStore;
-use siplens_backend::store::{Dictionary, Flush, Slice, Store};
+use siplens_backend::store::{Dictionary, Flush, Pack, Store};
 use siplens_backend::tenant::Tenants;
 
 type Failure = Box<dyn std::error::Error>;
@@ -74,13 +75,13 @@ fn main() -> Result<(), Failure> {
         let Cut { packs, content_bytes, blob_bytes, .. } =
             if stage >= Stage::Cut { cutter.cut_items(&items, 1) } else { Cut::default() };
         done.messages += items.len();
-        let slices: Vec<&Slice> = packs.iter().flat_map(|pack| &pack.slices).collect();
+        let slices: Vec<_> = packs.iter().flat_map(|pack| &pack.slices).collect();
         done.slices += slices.len();
         done.keys += slices.iter().map(|slice| slice.keys.len()).sum::<usize>();
         done.content_bytes += content_bytes;
         done.blob_bytes += blob_bytes;
         if matches!(stage, Stage::Pages | Stage::Merge) {
-            let pages = pages(&slices, &mut done);
+            let pages = pages(&packs, &mut done);
             done.segments.push((Segment { number, level: 0 }, pages));
             if stage == Stage::Merge {
                 done.merge()?;
@@ -104,6 +105,7 @@ struct Done {
     blob_bytes: usize,
     page_bytes: usize,
     rows: u32,
+    firsts: Firsts,
     segments: Vec<(Segment, Vec<Page>)>,
 }
 
@@ -164,9 +166,11 @@ fn read(records: &[Record]) -> Result<Vec<Item<'_>>, Failure> {
     records.iter().map(read).collect()
 }
 
-fn pages(slices: &[&Slice], done: &mut Done) -> Vec<Page> {
-    let pages = postings::segment((done.rows..).zip(slices.iter().copied()));
-    done.rows += u32::try_from(slices.len()).unwrap_or(u32::MAX);
+fn pages(packs: &[Pack], done: &mut Done) -> Vec<Page> {
+    let firsts = done.firsts.keys(1, packs);
+    let slices = packs.iter().flat_map(|pack| &pack.slices).zip(firsts);
+    let pages = postings::segment((done.rows..).zip(slices).map(|(row, (slice, first))| (row, slice, first)));
+    done.rows += u32::try_from(packs.iter().map(|pack| pack.slices.len()).sum::<usize>()).unwrap_or(u32::MAX);
     done.page_bytes += pages.iter().map(|page| page.data.len()).sum::<usize>();
     pages
 }

@@ -11,6 +11,7 @@ pub mod clickhouse;
 #[cfg(test)]
 mod contract;
 pub mod dictionary;
+pub mod firsts;
 pub mod key;
 pub mod pack;
 pub mod postgres;

@@ -96,12 +96,13 @@ fuzz_target!(|input: Input| {
                     keys: keys.iter().map(|number| key(*number)).collect(),
                     home: Key::EVERYTHING,
                     class: Class::Call,
+                    in_session: None,
                 };
                 all.insert((slice.last_us, row.into()), slice.clone());
                 (row, slice)
             })
             .collect();
-        segments.push(segment(of_segment.iter().map(|(row, slice)| (*row, slice))));
+        segments.push(segment(of_segment.iter().map(|(row, slice)| (*row, slice, None))));
     }
     let (wanted, since, until, after) = input.walk;
     let wanted = wanted.checked_sub(1).map(key);

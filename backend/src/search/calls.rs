@@ -20,7 +20,7 @@ use super::{Listing, Page, Search, SearchError};
 use crate::call::Call;
 use crate::call::brief::Word;
 use crate::call::message::{CapturedRef, Kind, MessageId};
-use crate::store::Walk;
+use crate::store::{Key, Walk};
 
 /// What the messages of a page's calls come to at most, octets of payload; one call is listed however long it is.
 const CALL_BYTES: usize = 8 << 20;
@@ -66,8 +66,8 @@ impl Making {
     /// found and met so far; `None` where that is not enough for a page. A call of which no message was met that opens a dialog has
     /// most likely begun before.
     fn in_doubt(&self, met: &Met) -> Option<usize> {
-        let is_likely = |call: &&MetCall| call.opens && self.is_to_come(call.first);
-        let likely = met.waiting().filter(is_likely).map(|call| call.first);
+        let waiting = || met.waiting().filter(|call| self.is_to_come(call.first));
+        let likely = waiting().filter(|call| call.opens).map(|call| call.first);
         // The oldest of the newest is on top.
         let mut newest = BinaryHeap::with_capacity(self.most + 1);
         for place in self.found.iter().map(|(place, _)| place.order()).chain(likely) {
@@ -78,11 +78,18 @@ impl Making {
             }
         }
         let Reverse(last) = *newest.peek().filter(|_| newest.len() > self.most)?;
-        Some(met.waiting().filter(|call| call.first >= last && !is_likely(call)).count())
+        Some(waiting().filter(|call| call.first >= last && !call.opens).count())
     }
 
-    fn sort(&mut self) {
+    /// Takes calls that were looked up, as far as they belong on this page or a later one.
+    fn find(&mut self, calls: impl IntoIterator<Item = Option<(Cursor, Call)>>) {
+        for (place, call) in calls.into_iter().flatten() {
+            if self.is_to_come(place.order()) {
+                self.found.push((place, Box::new(call)));
+            }
+        }
         self.found.sort_unstable_by_key(|(place, _)| Reverse(place.order()));
+        self.cut();
     }
 
     /// Leaves out what does not fit on the page, but for the first of it. What comes in between later leaves no more room than there is.
@@ -145,14 +152,21 @@ impl Search {
     /// When the cursor is not of this list, or the store is away.
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
         let mut making = Making::new(page)?;
-        let walk = making.walk(self.walk_for(filter));
+        let mut walk = making.walk(self.walk_for(filter));
         let of_place = filter.of_place(&self.paths);
+        let mut met = Met::default();
+        if let Some(session) = filter.session_of_calls(&of_place) {
+            walk.key = Some(Key::firsts(session));
+            // This one has no first slices.
+            met.know(session);
+            let own = self.listed(session, filter, &of_place).await?;
+            making.find([own]);
+        }
         // A walk over whole sessions comes to the first messages of its calls too.
         let is_whole = of_place.correlation_id.is_some() && of_place.wants_whole_slices();
         let is_brief = is_whole && of_place.call_id.is_none();
         let read = if is_brief { Sighted::in_brief } else { Sighted::in_full };
         let mut steps = Steps::reading(self, walk, of_place.clone(), read).first_of_slices();
-        let mut met = Met::default();
         let (mut walked, mut in_doubt, patience) = (0, None, Instant::now() + page.time_limit / 2);
         loop {
             let step = steps.next().await?;
@@ -173,20 +187,14 @@ impl Search {
                     continue;
                 }
             }
-            let mut calls = met.take(newest_unseen_us);
+            let mut calls = met.take(newest_unseen_us, |first| making.is_to_come(first));
             while let Some(newest) = calls.last() {
                 if let Some(page) = making.done(newest.first.0) {
                     return Ok(page);
                 }
                 let call_ids = calls.split_off(calls.len().saturating_sub(AT_ONCE));
                 let calls = call_ids.iter().rev().map(|call| self.listed(&call.call_id, filter, &of_place));
-                for (place, call) in try_join_all(calls).await?.into_iter().flatten() {
-                    if making.is_to_come(place.order()) {
-                        making.found.push((place, Box::new(call)));
-                    }
-                }
-                making.sort();
-                making.cut();
+                making.find(try_join_all(calls).await?);
             }
             if step.next.is_none() {
                 return Ok(making.end());
@@ -297,14 +305,23 @@ impl Met {
         }
     }
 
+    /// A call that does not have to be looked up.
+    fn know(&mut self, call_id: &str) {
+        self.places.insert(Word::of(call_id), self.calls.len());
+        let first = (i64::MIN, MessageId::default());
+        self.calls.push(MetCall { first, opens: false, call_id: Box::default() });
+    }
+
     fn waiting(&self) -> impl Iterator<Item = &MetCall> {
         self.waiting.iter().filter_map(|place| self.calls.get(*place))
     }
 
-    /// Those that may be listed after this time, µs since the epoch, the newest last. They wait no longer.
-    fn take(&mut self, after_us: i64) -> Vec<MetCall> {
+    /// Those that may be listed after this time, µs since the epoch, the newest last. They wait no longer. One of which only what is not to come
+    /// was met waits: where it is listed on this page or a later one, that message will be met.
+    fn take(&mut self, after_us: i64, is_to_come: impl Fn((i64, MessageId)) -> bool) -> Vec<MetCall> {
         let calls = &mut self.calls;
-        let is_taken = |place: &mut usize| calls.get(*place).is_some_and(|call| call.first.0 > after_us);
+        let is_next = |call: &MetCall| call.first.0 > after_us && is_to_come(call.first);
+        let is_taken = |place: &mut usize| calls.get(*place).is_some_and(is_next);
         let mut taken: Vec<_> = self.waiting.extract_if(.., is_taken).collect();
         taken.sort_unstable_by_key(|place| self.calls.get(*place).map(|call| call.first));
         let take = |place: usize| {
@@ -346,9 +363,13 @@ mod tests {
             met.waiting().map(|call| (call.call_id.to_string(), call.first.0, call.opens)).collect::<Vec<_>>()
         };
         assert_eq!(waiting(&met), [("b".into(), 20, true), ("a".into(), 40, false), ("c".into(), 10, true)]);
-        let taken: Vec<_> = met.take(10).into_iter().map(|call| call.call_id.to_string()).collect();
+        assert!(met.take(10, |(first_us, _)| first_us < 20).is_empty(), "all were listed on pages before");
+        let taken: Vec<_> = met.take(10, |_| true).into_iter().map(|call| call.call_id.to_string()).collect();
         assert_eq!(taken, ["b", "a"], "the newest last, and none at that time");
         met.meet(&slice(5, "a", true));
         assert_eq!(waiting(&met), [("c".into(), 10, true)]);
+        met.know("d");
+        met.meet(&slice(70, "d", true));
+        assert_eq!(waiting(&met), [("c".into(), 10, true)], "what is known is not looked up");
     }
 }

@@ -208,6 +208,16 @@ impl Filter {
         Self { not: None, ..self.clone() }
     }
 
+    /// The correlation id of the session whose calls are wanted, where each is listed by its first message in it: then they are found by
+    /// their [first slices](Key::firsts). `of_place` is what [`Self::of_place`] gives.
+    #[must_use]
+    pub fn session_of_calls<'a>(&self, of_place: &'a Self) -> Option<&'a str> {
+        // With `since`, a call may be listed by a message in its middle.
+        let is_by_first = of_place.since_us.is_none() && of_place.call_id.is_none();
+        let is_wanted = is_by_first && of_place.wants_whole_slices() && !self.wants_events();
+        of_place.correlation_id.as_deref().filter(|_| is_wanted)
+    }
+
     /// Whether a time, µs since the epoch, is within that of the filter.
     fn holds(&self, time_us: i64) -> bool {
         Window { since_us: self.since_us, until_us: self.until_us }.holds(time_us)

@@ -4,6 +4,7 @@
 mod clickhouse;
 mod dictionaries;
 mod events;
+mod firsts;
 mod gate;
 mod pages;
 mod retention;
@@ -38,6 +39,10 @@ use events::{
     a_path_finds_also_what_was_stored_before_it_was_indexed, a_scope_never_shows_an_event,
     events_are_found_by_their_hep_fields_and_their_json,
     events_are_shown_in_the_calls_they_name_and_in_no_others,
+};
+use firsts::{
+    calls_of_a_session_have_one_first_slice_until_an_earlier_one_comes,
+    the_newest_calls_of_a_session_are_found_without_how_all_of_them_ended,
 };
 use scans::{
     what_is_rare_is_found_wherever_it_is_in_a_long_walk, what_is_too_much_for_one_step_comes_in_several,
@@ -230,6 +235,8 @@ contract!(
     without_its_dictionary_a_slice_is_damaged_and_the_rest_is_found,
     what_is_rare_is_found_wherever_it_is_in_a_long_walk,
     what_is_too_much_for_one_step_comes_in_several,
+    calls_of_a_session_have_one_first_slice_until_an_earlier_one_comes,
+    the_newest_calls_of_a_session_are_found_without_how_all_of_them_ended,
 );
 
 /// A message that is easy to vary.

@@ -30,6 +30,7 @@ enum Kind {
     Json = 13,
     Tenant = 14,
     PathSet = 15,
+    First = 16,
 }
 
 impl Key {
@@ -46,6 +47,12 @@ impl Key {
     #[must_use]
     pub fn correlation(correlation_id: &str) -> Self {
         Self::of(Kind::Correlation, correlation_id.as_bytes())
+    }
+
+    /// The key of the [first slices](super::firsts) of the calls of a session.
+    #[must_use]
+    pub fn firsts(correlation_id: &str) -> Self {
+        Self::of(Kind::First, correlation_id.as_bytes())
     }
 
     /// The key of the user of From.
@@ -198,6 +205,7 @@ mod tests {
             Key::EVERYTHING,
             Key::call("a"),
             Key::correlation("a"),
+            Key::firsts("a"),
             Key::from_user("a"),
             Key::to_user("a"),
             Key::request_user("a"),

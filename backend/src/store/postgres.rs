@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dictionary::{self, Dictionaries};
+use super::firsts::Firsts;
 use super::{Dictionary, DictionaryId, Flush, Pack, Plan, Retention, Store, StoreError, Walk, Walked};
 use crate::call::event::PathSet;
 use crate::spool::Position;
@@ -60,6 +61,7 @@ struct Writer {
     blocks: Blocks,
     /// Dictionaries that are known to be stored.
     dictionaries: HashSet<DictionaryId>,
+    firsts: Firsts,
 }
 
 impl PostgresStore {
@@ -122,6 +124,8 @@ impl PostgresStore {
             Some(connection) => connection,
             None => connection::connect(&self.pool.connect_options()).await?,
         };
+        // Left behind by whatever fails, or is given up, in between.
+        let mut firsts = std::mem::take(&mut writer.firsts);
         let hour = (self.clock)().div_euclid(HOUR_US);
         let mut rules: BTreeMap<&Arc<str>, Vec<&Pack>> = BTreeMap::new();
         for pack in &flush.packs {
@@ -130,7 +134,7 @@ impl PostgresStore {
         let mut parts = Vec::with_capacity(rules.len());
         for (rule, packs) in rules {
             let ids = writer.blocks.take(&self.pool, rule, hour, packs.len()).await?;
-            parts.push(Part { ids, packs });
+            parts.push(Part::new(ids, packs, &mut firsts));
         }
         let new: Vec<_> = dictionary::needed(&flush.packs)
             .filter(|dictionary| !writer.dictionaries.contains(&dictionary.id()))
@@ -139,6 +143,7 @@ impl PostgresStore {
         write::write(&mut connection, &self.spool, &parts, &new, flush.end).await?;
         writer.dictionaries.extend(new.iter().map(|dictionary| dictionary.id()));
         writer.connection = Some(connection);
+        writer.firsts = firsts;
         Ok(())
     }
 

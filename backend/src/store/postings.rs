@@ -162,15 +162,16 @@ fn span_of(us: i64) -> u8 {
     (0..MAX_SPAN).find(|span| longest_us(*span) >= us).unwrap_or(MAX_SPAN)
 }
 
-/// The segment of a flush: its pages, in order. For each slice its row in its bucket; [`Key::EVERYTHING`] is added to its keys.
-pub fn segment<'a>(slices: impl IntoIterator<Item = (u32, &'a Slice)>) -> Vec<Page> {
+/// The segment of a flush: its pages, in order. For each slice its row in its bucket, and the key that it has there besides its own;
+/// [`Key::EVERYTHING`] is added.
+pub fn segment<'a>(slices: impl IntoIterator<Item = (u32, &'a Slice, Option<Key>)>) -> Vec<Page> {
     let mut slices: Vec<_> =
-        slices.into_iter().map(|(row, slice)| (biased(slice.last_us), row, slice)).collect();
-    slices.sort_unstable_by_key(|(us, row, _)| (*us, *row));
-    let mut postings = Vec::with_capacity(slices.iter().map(|(.., slice)| slice.keys.len() + 1).sum());
-    for (us, row, slice) in slices {
+        slices.into_iter().map(|(row, slice, key)| (biased(slice.last_us), row, slice, key)).collect();
+    slices.sort_unstable_by_key(|(us, row, ..)| (*us, *row));
+    let mut postings = Vec::with_capacity(slices.iter().map(|(.., slice, _)| slice.keys.len() + 2).sum());
+    for (us, row, slice, key) in slices {
         let span = span_of(slice.last_us.saturating_sub(slice.first_us));
-        let keys = std::iter::once(&Key::EVERYTHING).chain(&slice.keys);
+        let keys = std::iter::once(&Key::EVERYTHING).chain(&slice.keys).chain(&key);
         postings.extend(keys.map(|key| Posting::from_parts(prefix(*key), us, row, span)));
     }
     sort::by_key(&mut postings);

@@ -81,6 +81,25 @@ pub(super) struct Piece {
     pub stays: bool,
 }
 
+impl Piece {
+    /// Pieces that go together, as one under the name of the first.
+    pub fn together(pieces: &[Self]) -> Option<Self> {
+        let first = pieces.first()?;
+        Some(Self {
+            newest_us: pieces.iter().filter_map(|piece| piece.newest_us).max(),
+            bytes: pieces.iter().map(|piece| piece.bytes).sum(),
+            stays: pieces.iter().any(|piece| piece.stays),
+            ..first.clone()
+        })
+    }
+
+    /// It, as what goes.
+    pub fn expired(&self, reason: Reason) -> Expired {
+        let Self { name, rule, newest_us, bytes, .. } = self.clone();
+        Expired { name, rule, newest_us, bytes, reason }
+    }
+}
+
 impl Reason {
     /// In a word.
     #[must_use]
@@ -148,10 +167,7 @@ impl Retention {
                 }
             }
         }
-        let expired = pieces.into_iter().zip(reasons).filter_map(|(piece, reason)| {
-            let Piece { name, rule, newest_us, bytes, .. } = piece;
-            Some(Expired { name, rule, newest_us, bytes, reason: reason? })
-        });
+        let expired = pieces.iter().zip(reasons).filter_map(|(piece, reason)| Some(piece.expired(reason?)));
         let store_bytes = rules.values().sum();
         Plan {
             expired: expired.collect(),

@@ -52,6 +52,17 @@ pub struct Slice {
     pub home: Key,
     /// What all its messages are about.
     pub class: Class,
+    /// The call in its session, where the session may have others and the slice may be the [first](super::firsts) of that call.
+    pub in_session: Option<InSession>,
+}
+
+/// A call in a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InSession {
+    /// The key of the first slices of the session.
+    pub key: Key,
+    /// Hash of tenant, correlation id and Call-ID.
+    pub call: u64,
 }
 
 /// A slice that came from a store.

@@ -2,7 +2,7 @@
 //!
 //! `bucket-000001.sqlite`, `bucket-000002.sqlite`, …: the packs that came within an hour under one retention rule, and
 //! the [postings] of their slices. A slice's id is the numbers of its bucket and its pack there, and its place in that. Old data goes by deleting
-//! files. A large flush goes to several buckets at a time, by a writer each.
+//! files. A large flush goes to several buckets at a time, by a writer each; these are a *set*, which is begun, left and deleted together.
 //!
 //! `store.sqlite`: which flushes count. A flush is committed to its buckets first and then there, each time with
 //! `synchronous=full`; until then nobody sees it. What does not count is deleted at the next flush, or at the next start.
@@ -16,6 +16,7 @@ mod file;
 mod ledger;
 mod opening;
 mod readers;
+mod retain;
 mod rows;
 mod set_aside;
 #[cfg(test)]
@@ -35,8 +36,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::spawn_blocking;
 
 use super::dictionary::Dictionaries;
+use super::firsts::Firsts;
 use super::postings::{self, Page};
-use super::{Dictionary, Flush, Pack, Plan, Retention, Store, StoreError, Walk, Walked, pack};
+use super::{Dictionary, Flush, Key, Pack, Plan, Retention, Store, StoreError, Walk, Walked, pack};
 use crate::call::event::PathSet;
 use crate::spool::Position;
 use bucket::Bucket;
@@ -78,28 +80,48 @@ struct Inner {
 }
 
 /// What is written.
+#[derive(Default)]
 struct Current {
-    /// By retention rule and writer.
-    buckets: HashMap<(Arc<str>, usize), (Arc<Bucket>, Instant)>,
+    /// By retention rule.
+    sets: HashMap<Arc<str>, Set>,
     next_number: u32,
     next_flush: i64,
     /// A flush that failed, and is not said to be abandoned yet.
     failed: Option<i64>,
+    firsts: Firsts,
+}
+
+/// The buckets that are written under one retention rule.
+struct Set {
+    /// By writer.
+    buckets: HashMap<usize, Arc<Bucket>>,
+    /// That of the bucket that was begun first.
+    number: u32,
+    since: Instant,
 }
 
 /// Packs of a flush that go to one bucket.
 struct Part<'a> {
     bucket: Arc<Bucket>,
     packs: Vec<&'a Pack>,
+    /// For each slice of them, the key that it has as a first slice.
+    firsts: Vec<Option<Key>>,
     pages: Vec<Page>,
 }
 
 impl Current {
-    /// Numbers of the buckets that may be written, those that have got too old let go of.
+    /// The buckets that may be written, those that have got too old let go of.
+    fn buckets(&mut self) -> impl Iterator<Item = &Arc<Bucket>> {
+        self.sets.retain(|_, set| {
+            let has_room = |bucket: &Arc<Bucket>| bucket.next_pack() < BUCKET_PACKS;
+            set.since.elapsed() < BUCKET_AGE && set.buckets.values().all(has_room)
+        });
+        self.sets.values().flat_map(|set| set.buckets.values())
+    }
+
+    /// Their numbers.
     fn numbers(&mut self) -> Vec<u32> {
-        self.buckets
-            .retain(|_, (bucket, since)| since.elapsed() < BUCKET_AGE && bucket.next_pack() < BUCKET_PACKS);
-        self.buckets.values().map(|(bucket, _)| bucket.number()).collect()
+        self.buckets().map(|bucket| bucket.number()).collect()
     }
 }
 
@@ -130,8 +152,7 @@ impl SqliteStore {
         // Nothing is left of them in any bucket.
         ledger.forget_abandoned().await?;
         let next_flush = counted.last.unwrap_or(0).max(last_flush) + 1;
-        let current =
-            Current { buckets: HashMap::new(), next_number: files.next_number, next_flush, failed: None };
+        let current = Current { next_number: files.next_number, next_flush, ..Current::default() };
         let inner = Inner {
             dir: dir.to_owned(),
             spool: spool.to_owned(),
@@ -173,7 +194,6 @@ impl SqliteStore {
         }
         let set_aside = SetAside::default();
         files.set_aside.into_iter().for_each(|path| set_aside.add(path));
-        let current = Current { buckets: HashMap::new(), next_number: 0, next_flush: 0, failed: None };
         let inner = Inner {
             dir: dir.to_owned(),
             spool: String::new(),
@@ -182,7 +202,7 @@ impl SqliteStore {
             ledger: Ledger::look(dir),
             buckets: RwLock::new(buckets),
             set_aside,
-            current: Mutex::new(current),
+            current: Mutex::default(),
             readers: Readers::default(),
             dictionaries: Dictionaries::default(),
             written: Arc::default(),
@@ -233,7 +253,9 @@ impl Inner {
         }
         let number = current.next_flush;
         current.next_flush += 1;
-        let parts = self.divide(&mut current, &flush.packs).await?;
+        // Left behind by whatever fails, or is given up, in between.
+        let mut firsts = std::mem::take(&mut current.firsts);
+        let parts = self.divide(&mut current, &mut firsts, &flush.packs).await?;
         current.failed = Some(number);
         let stored =
             join_all(parts.iter().map(|part| part.bucket.store(number, &part.packs, &part.pages))).await;
@@ -244,7 +266,9 @@ impl Inner {
                 Err(StoreError::Unavailable(error)) if file::is_damage(&error) => {
                     part.bucket.report(&error);
                     // The next try begins another.
-                    current.buckets.retain(|_, (bucket, _)| bucket.number() != part.bucket.number());
+                    let damaged = part.bucket.number();
+                    let sets = current.sets.values_mut();
+                    sets.for_each(|set| set.buckets.retain(|_, bucket| bucket.number() != damaged));
                     return Err(error.into());
                 }
                 Err(error) => return Err(error),
@@ -252,6 +276,7 @@ impl Inner {
         }
         self.ledger.count(number, &self.spool, flush.end).await?;
         current.failed = None;
+        current.firsts = firsts;
         for (bucket, pending) in pending {
             bucket.publish(pending);
         }
@@ -263,6 +288,7 @@ impl Inner {
     async fn divide<'a>(
         &self,
         current: &mut Current,
+        firsts: &mut Firsts,
         packs: &'a [Pack],
     ) -> Result<Vec<Part<'a>>, StoreError> {
         let mut by_rule: BTreeMap<&Arc<str>, Vec<&Pack>> = BTreeMap::new();
@@ -270,13 +296,14 @@ impl Inner {
             by_rule.entry(&pack.rule).or_default().push(pack);
         }
         // Those that are too old are let go of.
-        current.numbers();
+        drop(current.buckets());
         let mut parts = Vec::new();
         for (rule, packs) in by_rule {
             let writers = (packs.len() / PACKS_OF_A_WRITER).clamp(1, self.writers.get());
             for (writer, packs) in packs.chunks(packs.len().div_ceil(writers)).enumerate() {
                 let bucket = self.bucket_to_write(current, rule, writer).await?;
-                parts.push(Part { bucket, packs: packs.to_vec(), pages: Vec::new() });
+                let firsts = firsts.keys(bucket.set().into(), packs.iter().copied());
+                parts.push(Part { bucket, packs: packs.to_vec(), firsts, pages: Vec::new() });
             }
         }
         std::thread::scope(|scope| {
@@ -296,54 +323,19 @@ impl Inner {
         rule: &Arc<str>,
         writer: usize,
     ) -> Result<Arc<Bucket>, StoreError> {
-        let place = (Arc::clone(rule), writer);
-        if let Some((bucket, _)) = current.buckets.get(&place) {
+        let set = current.sets.get(rule);
+        if let Some(bucket) = set.and_then(|set| set.buckets.get(&writer)) {
             return Ok(Arc::clone(bucket));
         }
         let number = current.next_number;
         current.next_number += 1;
-        let bucket = Arc::new(Bucket::begin(&self.dir, number, Arc::clone(rule)).await?);
-        current.buckets.insert(place, (Arc::clone(&bucket), Instant::now()));
+        let of_set = set.map_or(number, |set| set.number);
+        let bucket = Arc::new(Bucket::begin(&self.dir, number, of_set, Arc::clone(rule)).await?);
+        let begun = || Set { buckets: HashMap::new(), number, since: Instant::now() };
+        let set = current.sets.entry(Arc::clone(rule)).or_insert_with(begun);
+        set.buckets.insert(writer, Arc::clone(&bucket));
         self.buckets.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&bucket));
         Ok(bucket)
-    }
-
-    async fn plan(&self, retention: &Retention, now_us: i64) -> Plan {
-        // What is written stays, and so does the newest, so that something is left.
-        let written: Vec<u32> =
-            self.current.lock().await.buckets.values().map(|(bucket, _)| bucket.number()).collect();
-        let buckets = self.buckets();
-        let newest = buckets.last().map(|bucket| bucket.number());
-        let stays = |number| written.contains(&number) || newest == Some(number);
-        let mut pieces: Vec<_> =
-            buckets.iter().map(|bucket| bucket.piece(now_us, stays(bucket.number()))).collect();
-        pieces.extend(self.set_aside.pieces());
-        pieces.sort_by_key(|piece| piece.newest_us);
-        let reported = buckets.iter().filter(|bucket| bucket.is_reported()).count();
-        let mut plan = retention.plan(pieces, self.disk_free_bytes(), now_us);
-        plan.store_bytes += file::bytes(&self.ledger.files());
-        plan.damaged = (reported + self.set_aside.count()) as u64;
-        plan
-    }
-
-    async fn retain(&self, retention: &Retention, now_us: i64) -> Result<Plan, StoreError> {
-        let mut plan = self.plan(retention, now_us).await;
-        let mut gone = Vec::new();
-        for expired in std::mem::take(&mut plan.expired) {
-            let bucket = bucket::number_of(&expired.name).and_then(|number| {
-                self.buckets.write().unwrap_or_else(PoisonError::into_inner).remove(&number)
-            });
-            match bucket {
-                Some(bucket) => {
-                    bucket.remove().await?;
-                    self.readers.forget(bucket.number());
-                }
-                None if self.set_aside.remove(&expired.name)? => {}
-                None => continue,
-            }
-            gone.push(expired);
-        }
-        Ok(Plan { expired: gone, ..plan })
     }
 }
 
@@ -351,8 +343,8 @@ impl Part<'_> {
     fn make_pages(&mut self) {
         let packs = (self.bucket.next_pack()..).zip(&self.packs);
         let row = |pack: u32| u32::try_from(pack::first_id(pack.into())).unwrap_or(u32::MAX);
-        let slices = packs.flat_map(|(number, pack)| (row(number)..).zip(&pack.slices));
-        self.pages = postings::segment(slices);
+        let slices = packs.flat_map(|(number, pack)| (row(number)..).zip(&pack.slices)).zip(&self.firsts);
+        self.pages = postings::segment(slices.map(|((row, slice), first)| (row, slice, *first)));
     }
 }
 

@@ -4,7 +4,7 @@ use super::StoreError;
 use super::http::{Failure, Server};
 use super::rows::Rows;
 
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// Ids of a day's slices: an id begins with the second of arrival.
 pub const IDS_OF_A_DAY: i64 = 86_400 << ID_BITS_IN_A_SECOND;

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::{BufMut, Bytes};
 use futures_util::future::join_all;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use super::ledger::{FlushMark, Ledger};
 use super::place;
 use super::rows::{put_octets, put_times};
-use super::schema::ID_BITS_IN_A_SECOND;
+use super::schema::{ID_BITS_IN_A_SECOND, IDS_OF_A_DAY};
 use super::shard::Shard;
 use crate::call::event::PathSet;
 use crate::spool::Position;
 use crate::store::dictionary;
+use crate::store::firsts::Firsts;
 use crate::store::{DictionaryId, Flush, Key, Pack, StoreError, pack};
 
 /// So many bits of an id tell the slices of a flush apart: as many as there are places in its packs.
@@ -33,6 +34,7 @@ pub struct Writer {
     under_way: Option<UnderWay>,
     /// Which dictionaries are on which shard.
     kept: HashSet<(String, DictionaryId)>,
+    firsts: Firsts,
 }
 
 struct UnderWay {
@@ -46,7 +48,7 @@ struct UnderWay {
 
 impl Writer {
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, under_way: None, kept: HashSet::new() }
+        Self { ledger, under_way: None, kept: HashSet::new(), firsts: Firsts::default() }
     }
 
     pub fn checkpoint(&self) -> Option<Position> {
@@ -56,6 +58,8 @@ impl Writer {
     /// Writes a flush. When it fails, the same flush goes on where it failed; of another one, none of it will count.
     pub async fn write(&mut self, shards: &[Shard], flush: &Flush, now_us: i64) -> Result<(), StoreError> {
         let digest = digest(flush);
+        // Left behind by whatever fails, or is given up, in between.
+        let mut firsts = std::mem::take(&mut self.firsts);
         if self.under_way.as_ref().is_some_and(|under_way| under_way.digest != digest) {
             self.ledger.make_void().map_err(unwritten)?;
             self.under_way = None;
@@ -67,9 +71,10 @@ impl Writer {
             first_id: first_id(mark, now_us),
             placed: vec![false; flush.packs.len()],
         });
-        under_way.place(shards, &flush.packs, mark, &mut self.kept).await?;
+        under_way.place(shards, &flush.packs, mark, &mut self.kept, &mut firsts).await?;
         self.ledger.count(flush.end).map_err(unwritten)?;
         self.under_way = None;
+        self.firsts = firsts;
         Ok(())
     }
 
@@ -108,6 +113,7 @@ impl UnderWay {
         packs: &[Pack],
         mark: FlushMark,
         kept: &mut HashSet<(String, DictionaryId)>,
+        firsts: &mut Firsts,
     ) -> Result<(), StoreError> {
         let mut among: Vec<&Shard> = shards.iter().collect();
         let mut last = None;
@@ -125,20 +131,28 @@ impl UnderWay {
             let (first_id, known) = (self.first_id, &*kept);
             let inserts = parts.into_iter().map(|(home, part)| {
                 let shard = among[home];
+                let part: Vec<_> = part
+                    .into_iter()
+                    .map(|index| {
+                        (index, firsts.keys(partition(shard, first_id, &packs[index]), [&packs[index]]))
+                    })
+                    .collect();
                 async move { (home, insert(shard, packs, &part, first_id, mark, known).await, part) }
             });
+            let inserts: Vec<_> = inserts.collect();
             let mut failed = Vec::new();
             for (home, inserted, part) in join_all(inserts).await {
                 match inserted {
                     Ok(()) => {
-                        let of_part = part.iter().map(|&index| &packs[index]);
+                        let of_part = part.iter().map(|(index, _)| &packs[*index]);
                         let name = among[home].name();
                         kept.extend(dictionary::needed(of_part).map(|needed| (name.to_owned(), needed.id())));
-                        part.into_iter().for_each(|index| self.placed[index] = true);
+                        part.into_iter().for_each(|(index, _)| self.placed[index] = true);
                     }
                     Err(error) => {
                         failed.push(home);
                         last = Some(error);
+                        *firsts = Firsts::default();
                     }
                 }
             }
@@ -167,12 +181,12 @@ pub async fn note_paths(shards: &[Shard], paths: &PathSet) -> Result<(), StoreEr
 async fn insert(
     shard: &Shard,
     packs: &[Pack],
-    part: &[usize],
+    part: &[(usize, Vec<Option<Key>>)],
     first_id: i64,
     mark: FlushMark,
     known: &HashSet<(String, DictionaryId)>,
 ) -> Result<(), StoreError> {
-    let of_part = part.iter().map(|&index| &packs[index]);
+    let of_part = part.iter().map(|(index, _)| &packs[*index]);
     let needed: Vec<_> = dictionary::needed(of_part).cloned().collect();
     for dictionary in needed {
         if !known.contains(&(shard.name().to_owned(), dictionary.id())) {
@@ -186,11 +200,11 @@ async fn insert(
     let mut keys = Vec::new();
     let mut rows = Vec::new();
     let mut of_part = Xxh3::new();
-    for &index in part {
-        let pack = &packs[index];
-        let id = first_id.saturating_add(pack::first_id(i64::try_from(index).unwrap_or(i64::MAX)));
-        for (id, slice) in (id..).zip(&pack.slices) {
-            for key in [Key::EVERYTHING].iter().chain(&slice.keys) {
+    for (index, firsts) in part {
+        let pack = &packs[*index];
+        let id = first_id.saturating_add(pack::first_id(i64::try_from(*index).unwrap_or(i64::MAX)));
+        for ((id, slice), first) in (id..).zip(&pack.slices).zip(firsts) {
+            for key in [Key::EVERYTHING].iter().chain(&slice.keys).chain(first) {
                 keys.put_u64_le(key.hash().cast_unsigned());
                 keys.put_i64_le(slice.last_us);
                 keys.put_i64_le(id);
@@ -209,6 +223,12 @@ async fn insert(
     shard.insert(INSERT_KEYS, &token, Bytes::from(keys)).await?;
     shard.insert(INSERT_PACKS, &token, Bytes::from(rows)).await?;
     Ok(())
+}
+
+/// The number of the partition of a shard that a pack goes to.
+fn partition(shard: &Shard, first_id: i64, pack: &Pack) -> u64 {
+    let day = first_id.div_euclid(IDS_OF_A_DAY).cast_unsigned();
+    xxh3_64_with_seed(pack.rule.as_bytes(), xxh3_64_with_seed(shard.name().as_bytes(), day))
 }
 
 /// The id of a flush's first slice: the second of its arrival, then what tells flushes of one second apart, then 0.

@@ -122,7 +122,7 @@ async fn messages_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Messa
     all_of(page, async |page| search.messages(filter, page).await.expect("a page")).await
 }
 
-async fn calls_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Call> {
+pub(super) async fn calls_of(search: &Search, filter: &Filter, page: &Page) -> Vec<Call> {
     all_of(page, async |page| search.calls(filter, page).await.expect("a page")).await
 }
 
@@ -216,9 +216,19 @@ pub(super) async fn pages_stay_as_they_are_while_newer_messages_come(store: &Arc
 }
 
 /// Counts the slices that are read of a store.
-struct Counting {
+pub(super) struct Counting {
     store: Arc<dyn Store>,
     slices: AtomicUsize,
+}
+
+impl Counting {
+    pub(super) fn of(store: &Arc<dyn Store>) -> Self {
+        Self { store: Arc::clone(store), slices: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn slices(&self) -> usize {
+        self.slices.load(Ordering::Relaxed)
+    }
 }
 
 #[async_trait]
@@ -276,13 +286,13 @@ pub(super) async fn a_page_reads_no_slice_that_is_older_than_its_last_message(st
         [of(0, "SIP/2.0 486 Busy Here", "1 INVITE"), of(LATER_US, "ACK sip:bob@example.net SIP/2.0", "1 ACK")]
     };
     write(store, 1, (0..1000).flat_map(call).collect()).await;
-    let counting = Arc::new(Counting { store: Arc::clone(store), slices: AtomicUsize::new(0) });
+    let counting = Arc::new(Counting::of(store));
     let search = Search::new(Arc::clone(&counting) as Arc<dyn Store>, Arc::default());
     let filter = Filter { status: Some(StatusFilter::Code(486)), ..Filter::default() };
     let listed = search.messages(&filter, &page(50, None)).await.expect("found");
     let newest: Vec<_> = (950..1000).rev().map(|n| n * STEP_US).collect();
     assert_eq!(listed.items.iter().map(at).collect::<Vec<_>>(), newest);
-    let slices = counting.slices.load(Ordering::Relaxed);
+    let slices = counting.slices();
     // Those of the page, those that end while it goes on, and some that a step brings before that is known.
     assert!((170..=180).contains(&slices), "{slices}");
     let whole = Page { limit: 50, ..Page::default() };

@@ -10,13 +10,24 @@ use super::bucket::{Bucket, ROW_BITS};
 use super::connection::{run, within_limit};
 use super::copy::{Found, Rows};
 use crate::spool::Position;
+use crate::store::firsts::Firsts;
 use crate::store::postings::{self, Page};
-use crate::store::{Dictionary, Pack, Room, StoreError, pack};
+use crate::store::{Dictionary, Key, Pack, Room, StoreError, pack};
 
 /// Packs of a flush that go into one bucket, and the ids of their slices.
 pub struct Part<'a> {
     pub ids: Range<i64>,
     pub packs: Vec<&'a Pack>,
+    /// For each slice of them, the key that it has as a first slice.
+    pub firsts: Vec<Option<Key>>,
+}
+
+impl<'a> Part<'a> {
+    pub fn new(ids: Range<i64>, packs: Vec<&'a Pack>, firsts: &mut Firsts) -> Self {
+        let bucket = u64::from(Bucket::of(ids.start).0.cast_unsigned());
+        let firsts = firsts.keys(bucket, packs.iter().copied());
+        Self { ids, packs, firsts }
+    }
 }
 
 /// Begins a transaction of the spool with this name: the only one, until it ends. So whoever asks after an answer was
@@ -86,7 +97,7 @@ async fn write_part(connection: &mut PgConnection, part: &Part<'_>) -> Result<()
 
     let row = |id: i64| u32::try_from(id & ((1 << ROW_BITS) - 1)).unwrap_or(u32::MAX);
     let slices = packs().flat_map(|(id, pack)| (row(id)..).zip(&pack.slices));
-    let pages = postings::segment(slices);
+    let pages = postings::segment(slices.zip(&part.firsts).map(|((row, slice), first)| (row, slice, *first)));
     let segment = new_segment(connection, bucket, 0, oldest_us, newest_us).await?;
     write_pages(connection, bucket, segment, &pages).await
 }

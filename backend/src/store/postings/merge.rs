@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_page_that_comes_before_the_one_before_it_ends_the_merging() {
         let pack = Cutter::default().cut(call(&answered()).messages).expect("packs").remove(0);
-        let page = |row| segment([(row, &pack.slices[0])]).remove(0);
+        let page = |row| segment([(row, &pack.slices[0], None)]).remove(0);
         let mut merger = Merger::new(1);
         merger.feed(0, Some(&page(2))).expect("a page");
         assert_eq!(merger.step(), Merged::Needs(0));

@@ -14,11 +14,11 @@ fn key(n: u64) -> Key {
 }
 
 fn slice(first_us: i64, last_us: i64, keys: Vec<Key>) -> Slice {
-    Slice { first_us, last_us, count: 1, keys, home: Key::EVERYTHING, class: Class::Call }
+    Slice { first_us, last_us, count: 1, keys, home: Key::EVERYTHING, class: Class::Call, in_session: None }
 }
 
 fn make(rows: &[(u32, &Slice)]) -> Vec<Page> {
-    segment(rows.iter().copied())
+    segment(rows.iter().map(|(row, slice)| (*row, *slice, None)))
 }
 
 fn read(pages: &[Page]) -> Vec<Posting> {

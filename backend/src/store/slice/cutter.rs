@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::table::Table;
-use super::{Entry, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError};
+use super::{
+    Entry, InSession, Item, LentHeader, MAX_MESSAGES, MAX_PAYLOAD_BYTES, MAX_SPAN_US, Slice, SliceError,
+};
 use crate::call::event::EventPaths;
 use crate::call::message::{Message, PROTOCOL_SIP};
 use crate::parallel;
@@ -302,6 +304,10 @@ impl<'a> Part<'a> {
         keys.extend(call_id.map(Key::call));
         keys.extend(correlation);
         keys.extend(tenant.map(Key::tenant));
+        // A call whose Call-ID is the correlation id is found by that.
+        let in_session = correlation_id
+            .filter(|id| call_id.is_some_and(|call_id| call_id != *id))
+            .map(|id| InSession { key: Key::firsts(id), call: first.group });
         keys.sort_unstable();
         keys.dedup();
 
@@ -328,6 +334,7 @@ impl<'a> Part<'a> {
             count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
             class,
             keys: keys.clone(),
+            in_session,
         };
         Ok((slice, cutter.retention.rule_of(class, tenant)))
     }

@@ -14,7 +14,7 @@ use crate::store::retention::Piece;
 use crate::store::{Pack, StoreError, dictionary};
 
 const DDL: &str = "
-    create table bucket (rule text not null, closed integer not null);
+    create table bucket (rule text not null, set_number integer not null, closed integer not null);
     create table pack (id integer primary key, blob blob not null);
     create table segment (
         number integer primary key,
@@ -40,6 +40,8 @@ const ROW_BITS: u32 = 32;
 /// A bucket, which may still grow.
 pub struct Bucket {
     number: u32,
+    /// The number of the bucket that was begun first of those that are deleted together.
+    set: u32,
     rule: Arc<str>,
     path: PathBuf,
     writer: Mutex<Writer>,
@@ -102,22 +104,24 @@ pub enum Found {
 }
 
 impl Bucket {
-    /// Begins a bucket.
-    pub async fn begin(dir: &Path, number: u32, rule: Arc<str>) -> Result<Self, StoreError> {
-        let bucket = Self::new(dir, number, rule);
+    /// Begins a bucket, in the set that began with the bucket of this number.
+    pub async fn begin(dir: &Path, number: u32, set: u32, rule: Arc<str>) -> Result<Self, StoreError> {
+        let bucket = Self::new(dir, number, set, rule);
         let mut connection = SqliteConnection::connect_with(&file::options(&bucket.path)).await?;
         file::make(&mut connection, &bucket.path, DDL).await?;
-        sqlx::query("insert into bucket (rule, closed) values ($1, 0)")
+        sqlx::query("insert into bucket (rule, set_number, closed) values ($1, $2, 0)")
             .bind(&*bucket.rule)
+            .bind(set)
             .execute(&mut connection)
             .await?;
         bucket.writer.lock().await.connection = Some(connection);
         Ok(bucket)
     }
 
-    fn new(dir: &Path, number: u32, rule: Arc<str>) -> Self {
+    fn new(dir: &Path, number: u32, set: u32, rule: Arc<str>) -> Self {
         Self {
             number,
+            set,
             rule,
             path: path(dir, number),
             writer: Mutex::default(),
@@ -141,12 +145,14 @@ impl Bucket {
         if !file::version(&mut connection, &path).await? {
             return Ok(Found::Nothing);
         }
-        let found: Option<(String, bool)> =
-            sqlx::query_as("select rule, closed from bucket").fetch_optional(&mut connection).await?;
-        let Some((rule, is_closed)) = found else { return Ok(Found::Nothing) };
+        let found: Option<(String, u32, bool)> =
+            sqlx::query_as("select rule, set_number, closed from bucket")
+                .fetch_optional(&mut connection)
+                .await?;
+        let Some((rule, set, is_closed)) = found else { return Ok(Found::Nothing) };
         let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection).await?;
         let is_closed = is_closed && journal == "delete";
-        let bucket = Self::new(dir, number, rule.into());
+        let bucket = Self::new(dir, number, set, rule.into());
         if !is_closed {
             rows::clean(&mut connection, counted).await?;
         }
@@ -161,8 +167,9 @@ impl Bucket {
         let path = path(dir, number);
         let mut connection = SqliteConnection::connect_with(&file::read_options(&path)).await?;
         file::version(&mut connection, &path).await?;
-        let rule: String = sqlx::query_scalar("select rule from bucket").fetch_one(&mut connection).await?;
-        let bucket = Self::new(dir, number, rule.into());
+        let (rule, set): (String, u32) =
+            sqlx::query_as("select rule, set_number from bucket").fetch_one(&mut connection).await?;
+        let bucket = Self::new(dir, number, set, rule.into());
         bucket.load(&mut connection).await?;
         connection.close().await?;
         Ok(bucket)
@@ -191,6 +198,10 @@ impl Bucket {
 
     pub const fn number(&self) -> u32 {
         self.number
+    }
+
+    pub const fn set(&self) -> u32 {
+        self.set
     }
 
     pub fn path(&self) -> &Path {

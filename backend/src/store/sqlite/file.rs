@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::store::StoreError;
 
-const SCHEMA: i64 = 5;
+const SCHEMA: i64 = 6;
 
 /// What a damaged file's name ends with.
 const DAMAGED: &str = ".damaged";

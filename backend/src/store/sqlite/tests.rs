@@ -1,6 +1,7 @@
 //! What only this store does: several files for a flush, damaged files, merged and closed buckets.
 
 mod damage;
+mod firsts;
 
 use sqlx::{Connection, SqliteConnection};
 
@@ -25,6 +26,7 @@ fn slice(n: u32) -> Slice {
         class: Class::Call,
         keys,
         home: Key::call(&n.to_string()),
+        in_session: None,
     }
 }
 
@@ -145,7 +147,8 @@ async fn write_until(store: &SqliteStore, flush: &Flush, end: End) {
     let mut current = store.inner.current.lock().await;
     let number = current.next_flush;
     current.next_flush += 1;
-    let parts = store.inner.divide(&mut current, &flush.packs).await.expect("divided");
+    let parts =
+        store.inner.divide(&mut current, &mut Firsts::default(), &flush.packs).await.expect("divided");
     assert_eq!(parts.len(), 2);
     let stored = match end {
         End::BeforeAll => 0,
@@ -337,7 +340,7 @@ async fn files_of_another_version_are_refused_and_stay_as_they_are() {
     .await;
     let before = std::fs::read(&path).expect("the file");
     let refused = SqliteStore::open(dir.path(), "test").await.err().expect("refused");
-    assert!(matches!(refused, StoreError::Schema { expected: 5, found: 3, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Schema { expected: 6, found: 3, .. }), "{refused}");
     assert_eq!(std::fs::read(&path).expect("the file"), before);
     assert!(!dir.path().join("store.sqlite").exists());
 }
