@@ -187,7 +187,7 @@ impl Search {
                     continue;
                 }
             }
-            let mut calls = met.take(newest_unseen_us, |first| making.is_to_come(first));
+            let mut calls = met.take(newest_unseen_us, walk.until_us);
             while let Some(newest) = calls.last() {
                 if let Some(page) = making.done(newest.first.0) {
                     return Ok(page);
@@ -316,11 +316,14 @@ impl Met {
         self.waiting.iter().filter_map(|place| self.calls.get(*place))
     }
 
-    /// Those that may be listed after this time, µs since the epoch, the newest last. They wait no longer. One of which only what is not to come
-    /// was met waits: where it is listed on this page or a later one, that message will be met.
-    fn take(&mut self, after_us: i64, is_to_come: impl Fn((i64, MessageId)) -> bool) -> Vec<MetCall> {
+    /// Those that may be listed after the first time and up to the second, µs since the epoch, the newest last. They wait no longer. One of
+    /// which only what is later was met waits: where it is listed in between, that message will be met. At the same time it may be a duplicate
+    /// that is not.
+    fn take(&mut self, after_us: i64, until_us: Option<i64>) -> Vec<MetCall> {
         let calls = &mut self.calls;
-        let is_next = |call: &MetCall| call.first.0 > after_us && is_to_come(call.first);
+        let is_next = |call: &MetCall| {
+            call.first.0 > after_us && until_us.is_none_or(|until_us| call.first.0 <= until_us)
+        };
         let is_taken = |place: &mut usize| calls.get(*place).is_some_and(is_next);
         let mut taken: Vec<_> = self.waiting.extract_if(.., is_taken).collect();
         taken.sort_unstable_by_key(|place| self.calls.get(*place).map(|call| call.first));
@@ -363,8 +366,8 @@ mod tests {
             met.waiting().map(|call| (call.call_id.to_string(), call.first.0, call.opens)).collect::<Vec<_>>()
         };
         assert_eq!(waiting(&met), [("b".into(), 20, true), ("a".into(), 40, false), ("c".into(), 10, true)]);
-        assert!(met.take(10, |(first_us, _)| first_us < 20).is_empty(), "all were listed on pages before");
-        let taken: Vec<_> = met.take(10, |_| true).into_iter().map(|call| call.call_id.to_string()).collect();
+        assert!(met.take(10, Some(19)).is_empty(), "all were listed on pages before");
+        let taken: Vec<_> = met.take(10, Some(40)).into_iter().map(|call| call.call_id.to_string()).collect();
         assert_eq!(taken, ["b", "a"], "the newest last, and none at that time");
         met.meet(&slice(5, "a", true));
         assert_eq!(waiting(&met), [("c".into(), 10, true)]);
