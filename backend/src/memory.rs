@@ -1,14 +1,14 @@
 //! One budget of memory, and what the parts of the backend may take of it, so that resident memory stays below it however
-//! much comes in, however many search, and however slow disk or store are. The parts hold to what they can count; what that costs in memory is
-//! more, and is what the shares are made of, in sixteenths of the budget:
+//! much comes in, however many search, and however slow disk or store are. The program itself takes 32 MiB. The parts hold to what they can count; what that costs
+//! in memory is more, and is what the shares are made of, in sixteenths of the rest:
 //!
 //! | share | of | counted as |
 //! |---|---|---|
 //! | 4 | what waits for the spool's disk | octets of records, which cost two and a half times as much |
 //! | 5 | what is between spool and store | octets of HEP, which cost five times as much |
 //! | 2 | streams of HEP | streams of 128 KiB at most |
-//! | 3 | searches and their answers | searches of 8 MiB |
-//! | 2 | the program, dictionaries, readers of the embedded store | readers of 256 kB |
+//! | 4 | searches and their answers | searches of 8 MiB |
+//! | 1 | idle readers of the embedded store | readers of 256 KiB |
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,8 +17,10 @@ use std::thread::available_parallelism;
 /// What glibc reads at the start of a program: how many arenas it takes memory from.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// And from how many octets on a piece of memory is one of its own, which goes back when it is let go of.
-const OWN_PIECE: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "4194304");
+/// And from how many octets on a piece of memory is one of its own, which goes back when it is let go of; and how much is kept at the end of an arena, which glibc
+/// would adapt to the first if that were not set.
+const BOUNDS: [(&str, &str); 2] =
+    [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "4194304")];
 
 /// Begins this program anew, in the same process, with an allocator that keeps little of what is let go of, unless the environment says how many arenas it is to
 /// have: one for each processor, two at least, where glibc would make eight for each, and keep in each what its threads once needed. Large pieces are given back, where
@@ -32,9 +34,7 @@ pub fn begin_with_thrifty_allocator() {
     let arenas = available_parallelism().map_or(2, |processors| processors.get().max(2));
     let mut command = Command::new(program);
     command.env(ARENAS, arenas.to_string());
-    if std::env::var_os(OWN_PIECE.0).is_none() {
-        command.env(OWN_PIECE.0, OWN_PIECE.1);
-    }
+    command.envs(BOUNDS.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
@@ -44,6 +44,9 @@ pub fn begin_with_thrifty_allocator() {
 
 /// Least budget, octets.
 pub const LEAST_BYTES: u64 = 128 << 20;
+
+/// What the program takes whatever it does, octets: its code, its threads, dictionaries, what is remembered of agents and of calls.
+const PROGRAM_BYTES: u64 = 32 << 20;
 
 /// What a stream holds at most, octets: a packet that is not whole yet, and what was read with it.
 const STREAM_BYTES: u64 = 128 << 10;
@@ -57,46 +60,47 @@ const READER_BYTES: u64 = 256 << 10;
 /// The budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Budget {
-    bytes: u64,
+    /// What there is besides the program, octets.
+    shared_bytes: u64,
 }
 
 impl Budget {
     /// Of so many octets.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
-        Self { bytes }
+        Self { shared_bytes: bytes.saturating_sub(PROGRAM_BYTES) }
     }
 
     /// Octets of records that may wait for the spool's disk. They lie in buffers that grow by doubling, and a group that was written leaves some
-    /// of its memory to a later one, so they cost two and a half times as much: a quarter of the budget.
+    /// of its memory to a later one, so they cost two and a half times as much: four sixteenths.
     #[must_use]
     pub const fn spool_bytes(self) -> u64 {
-        self.bytes / 10
+        self.shared_bytes / 10
     }
 
     /// Octets of HEP that may be between spool and store: read, taken apart, cut into slices and compressed. They cost
-    /// five times as much: five sixteenths of the budget.
+    /// five times as much: five sixteenths.
     #[must_use]
     pub const fn flush_bytes(self) -> u64 {
-        self.bytes / 16
+        self.shared_bytes / 16
     }
 
-    /// Streams of HEP at a time: an eighth of the budget.
+    /// Streams of HEP at a time: two sixteenths.
     #[must_use]
     pub fn streams(self) -> usize {
-        count(self.bytes / 8, STREAM_BYTES)
+        count(self.shared_bytes / 8, STREAM_BYTES)
     }
 
-    /// Requests that search at a time: three sixteenths of the budget.
+    /// Requests that search at a time: four sixteenths.
     #[must_use]
     pub fn searches(self) -> usize {
-        count(self.bytes / 16 * 3, SEARCH_BYTES)
+        count(self.shared_bytes / 16 * 4, SEARCH_BYTES)
     }
 
-    /// Readers of the embedded store that are kept while nobody uses them, 256 at most: a sixteenth of the budget.
+    /// Readers of the embedded store that are kept while nobody uses them, 256 at most: a sixteenth.
     #[must_use]
     pub fn readers(self) -> usize {
-        count(self.bytes / 16, READER_BYTES).min(256)
+        count(self.shared_bytes / 16, READER_BYTES).min(256)
     }
 }
 
@@ -123,8 +127,8 @@ mod tests {
                 + budget.streams() as u64 * STREAM_BYTES
                 + budget.searches() as u64 * SEARCH_BYTES
                 + budget.readers() as u64 * READER_BYTES;
-            assert!(counted <= bytes / 16 * 15, "{counted} of {bytes}");
-            assert!(budget.streams() >= 128 && budget.searches() >= 3 && budget.readers() >= 32);
+            assert!(PROGRAM_BYTES + counted <= bytes, "{counted} of {bytes}");
+            assert!(budget.streams() >= 96 && budget.searches() >= 3 && budget.readers() >= 24);
         }
     }
 }
