@@ -52,7 +52,7 @@ const PROGRAM_BYTES: u64 = 32 << 20;
 const STREAM_BYTES: u64 = 128 << 10;
 
 /// What a search holds that asks for a full page, octets: slices of a step, messages, their JSON.
-const SEARCH_BYTES: u64 = 8 << 20;
+pub const SEARCH_BYTES: u64 = 8 << 20;
 
 /// What a reader of the embedded store holds while nobody uses it, octets.
 const READER_BYTES: u64 = 256 << 10;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Semaphore;
 
 use crate::call::Call;
 use crate::call::event::EventPaths;
@@ -36,6 +37,9 @@ use steps::{ReadSlice, Steps};
 
 /// How long a search looks, at most, before it answers with what it has.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Places of a search that was given none.
+const PLACES: usize = 32;
 
 /// How many messages of one call are read at most; the newest.
 const MAX_CALL_MESSAGES: usize = 10_000;
@@ -101,13 +105,22 @@ pub struct Search {
     paths: Arc<EventPaths>,
     scope: Option<Scope>,
     duplicates: Counter,
+    /// For what a search holds beyond its own [`SEARCH_BYTES`](crate::memory::SEARCH_BYTES): one for each such part.
+    places: Arc<Semaphore>,
 }
 
 impl Search {
     /// Searches this store, whose events are keyed by these paths.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, paths: Arc<EventPaths>) -> Self {
-        Self { store, paths, scope: None, duplicates: Counter::default() }
+        let places = Arc::new(Semaphore::new(PLACES));
+        Self { store, paths, scope: None, duplicates: Counter::default(), places }
+    }
+
+    /// Takes what it holds beyond [`SEARCH_BYTES`](crate::memory::SEARCH_BYTES) from these places, each for as much.
+    #[must_use]
+    pub fn within(self, places: Arc<Semaphore>) -> Self {
+        Self { places, ..self }
     }
 
     /// Counts what is left out as a duplicate here.

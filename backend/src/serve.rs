@@ -135,7 +135,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
     // Customers and engineers take no turns from each other.
     let (engineers, customers) = (turns(budget.searches().div_ceil(2)), turns(budget.searches() / 2));
     let operator = api::router(ApiState {
-        search: search.clone(),
+        search: search.clone().within(engineers.places()),
         turns: engineers,
         accounts,
         links: links.clone(),
@@ -145,6 +145,7 @@ pub async fn serve(config: &Config, read: impl Fn() -> Result<Config, ConfigErro
         ready: Arc::new(move || readiness(&ready_metrics, &ready_spool)),
         public_url: config.http.public_url.clone(),
     });
+    let search = search.within(customers.places());
     let for_customers =
         customer::router(CustomerState::new(search, links, &config.customer.frame_ancestors, customers));
     servers.spawn(run(http, operator, stop_http.clone()));

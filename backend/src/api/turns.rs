@@ -71,6 +71,12 @@ impl Turns {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Its places. Who holds more than one request may takes further ones.
+    #[must_use]
+    pub fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.places)
+    }
+
     /// A turn; `None` where too many wait, or it took too long.
     async fn take(&self) -> Option<Turn> {
         let places = Arc::clone(&self.inner.places);

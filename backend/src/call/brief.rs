@@ -34,7 +34,8 @@ pub struct Brief {
     pub has_to_tag: bool,
     /// Branch of the topmost Via.
     pub branch: Option<Word>,
-    src: SocketAddr,
+    /// Who sent it, as far as it has to be told from others.
+    src: u64,
 }
 
 /// A text that only has to be told from others: its hash, with a seed that is another in each process.
@@ -52,6 +53,14 @@ impl Word {
 
     fn read(octets: &[u8]) -> Self {
         Self::of(&lossy(octets))
+    }
+}
+
+/// A number for an address, the same in each process. Those of IPv4 have one each.
+fn told_apart(address: SocketAddr) -> u64 {
+    match address {
+        SocketAddr::V4(v4) => u64::from(v4.ip().to_bits()) << 16 | u64::from(v4.port()),
+        SocketAddr::V6(v6) => xxh3_64_with_seed(&v6.ip().octets(), v6.port().into()),
     }
 }
 
@@ -104,7 +113,7 @@ impl Brief {
         (brief, message.call_id())
     }
 
-    const fn unread(id: MessageId, captured: &CapturedRef<'_>) -> Self {
+    fn unread(id: MessageId, captured: &CapturedRef<'_>) -> Self {
         Self {
             id,
             at_us: captured.captured_at_us,
@@ -116,7 +125,7 @@ impl Brief {
             from_tag: None,
             has_to_tag: false,
             branch: None,
-            src: captured.src,
+            src: told_apart(captured.src),
         }
     }
 

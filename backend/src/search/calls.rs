@@ -23,7 +23,7 @@ use crate::call::message::{CapturedRef, Kind, MessageId};
 use crate::store::{Key, Walk};
 
 /// What the messages of a page's calls come to at most, octets of payload; one call is listed however long it is.
-const CALL_BYTES: usize = 8 << 20;
+const CALL_BYTES: usize = 5 << 20;
 
 /// So many calls are looked up at once.
 const AT_ONCE: usize = 8;

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::duplicates::{Hashed, Print, Seen};
 use super::filter::Filter;
@@ -15,10 +18,14 @@ use crate::call::brief::{Brief, Word};
 use crate::call::course::Course;
 use crate::call::message::{CapturedRef, Kind, MessageId};
 use crate::call::outcome::Outcome;
+use crate::memory::SEARCH_BYTES;
 use crate::store::StoreError;
 
-/// Of so many messages is kept in memory how their calls went, 100 octets each; a session with more is told in part.
-const MOST_KEPT: usize = 2_000_000;
+/// How long a session that needs more memory than a search has waits for it; where there is none, it is told in part.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
+
+/// Messages of calls are kept in pieces of so many.
+const PIECE: usize = 1 << 14;
 
 /// What a session comes to.
 #[derive(Clone, Debug)]
@@ -70,7 +77,7 @@ impl Search {
             responses: BTreeMap::new(),
             partial: false,
         };
-        let (mut calls, mut seen) = (Calls::default(), Seen::default());
+        let (mut calls, mut seen, mut places) = (Calls::default(), Seen::default(), Vec::new());
         let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read).whole();
         let mut next = Some(steps.next().await?);
         while let Some(step) = next.take() {
@@ -97,7 +104,7 @@ impl Search {
             };
             // The next slices are read while these are taken.
             let (read, ()) = tokio::join!(steps.next(), take);
-            if calls.messages.len() > MOST_KEPT {
+            if !self.have_room(calls.bytes(), &mut places).await {
                 session.partial = true;
                 break;
             }
@@ -119,6 +126,19 @@ impl Search {
     }
 }
 
+impl Search {
+    /// Whether so many octets may be held, in further places where one search has no room for them.
+    async fn have_room(&self, bytes: usize, places: &mut Vec<OwnedSemaphorePermit>) -> bool {
+        while bytes as u64 > (places.len() as u64 + 1) * SEARCH_BYTES {
+            match timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await {
+                Ok(Ok(place)) => places.push(place),
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
 /// What of a message is summed up.
 struct Part {
     brief: Brief,
@@ -136,8 +156,10 @@ impl Part {
 /// Messages of calls, in the order in which they were met.
 #[derive(Default)]
 struct Calls {
-    /// Each with the place of the one of its call that was met before.
-    messages: Vec<(Brief, Option<u32>)>,
+    /// Each with the place of the one of its call that was met before; in pieces, so that more of them are not copied.
+    messages: Vec<Vec<(Brief, Option<u32>)>>,
+    /// How many they are.
+    count: u32,
     /// The place of the last of each call.
     last: HashMap<Word, u32, BuildHasherDefault<Hashed>>,
 }
@@ -145,12 +167,27 @@ struct Calls {
 impl Calls {
     /// Takes messages of one call.
     fn take(&mut self, call_id: Word, parts: &[Part]) {
-        // More than `MOST_KEPT` and those of one slice are never taken.
-        let place = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let mut before = self.last.get(&call_id).copied();
-        let places = parts.iter().zip(place..);
-        self.messages.extend(places.map(|(part, place)| (part.brief, before.replace(place))));
+        for part in parts {
+            let message = (part.brief, before.replace(self.count));
+            match self.messages.last_mut().filter(|piece| piece.len() < PIECE) {
+                Some(piece) => piece.push(message),
+                None => {
+                    let mut piece = Vec::with_capacity(if self.messages.is_empty() { 0 } else { PIECE });
+                    piece.push(message);
+                    self.messages.push(piece);
+                }
+            }
+            // Memory for more than this counts is not to be had.
+            self.count = self.count.saturating_add(1);
+        }
         self.last.extend(before.map(|last| (call_id, last)));
+    }
+
+    /// What it takes of memory, octets.
+    fn bytes(&self) -> usize {
+        let messages: usize = self.messages.iter().map(Vec::capacity).sum();
+        messages * size_of::<(Brief, Option<u32>)>() + self.last.capacity() * (size_of::<(Word, u32)>() + 1)
     }
 
     /// How they went, read on several threads.
@@ -165,7 +202,7 @@ impl Calls {
                 let course = |last: u32| {
                     of_call.clear();
                     let mut next = Some(last);
-                    while let Some((brief, before)) = next.and_then(|place| messages.get(place as usize)) {
+                    while let Some((brief, before)) = next.and_then(|place| at(&messages, place)) {
                         of_call.push(*brief);
                         next = *before;
                     }
@@ -182,5 +219,67 @@ impl Calls {
             courses.extend(part.await.map_err(|error| StoreError::Away(error.to_string()))?);
         }
         Ok(courses)
+    }
+}
+
+fn at<T>(pieces: &[Vec<T>], place: u32) -> Option<&T> {
+    pieces.get(place as usize / PIECE)?.get(place as usize % PIECE)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::call::message::Message;
+    use crate::call::sample::{answered, call};
+    use crate::spool::Position;
+    use crate::store::slice::Cutter;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{Flush, Store};
+
+    /// So many calls of a session, all answered and ended.
+    fn calls(count: usize) -> Vec<Message> {
+        let of = |n: usize| {
+            call(&answered()).messages.into_iter().map(move |mut message| {
+                let raw = String::from_utf8_lossy(&message.captured.raw)
+                    .replace("Call-ID: ", &format!("Call-ID: {n}"));
+                message.captured.raw = raw.into_bytes().into();
+                message.captured.correlation_id = Some("large".into());
+                message.captured.captured_at_us += n as i64;
+                Message::read(MessageId::default(), message.captured)
+            })
+        };
+        (0..count).flat_map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_needs_more_memory_takes_further_places_and_without_them_is_told_in_part() {
+        const CALLS: usize = 20_000;
+        let files = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(files.path(), "session").await.expect("a store"));
+        let messages = calls(CALLS);
+        let count = messages.len() as u64;
+        let packs = Cutter::default().cut(messages).expect("packs");
+        let end = Position { segment: 1, offset: 1 };
+        store.write(&Flush { packs, end }).await.expect("written");
+        let needed = count * size_of::<(Brief, Option<u32>)>() as u64 / SEARCH_BYTES;
+        assert!(needed >= 1, "{count} messages are too few for this test");
+        let places = Arc::new(Semaphore::new(1 + usize::try_from(needed).expect("few")));
+        let search = Search::new(store, Arc::default()).within(Arc::clone(&places));
+        let all = places.available_permits();
+        let sum = || search.session("large", Window::default());
+        let session = sum().await.expect("an answer").expect("a session");
+        let found = (session.messages, session.calls, session.partial);
+        assert_eq!(found, (count, CALLS as u64, false));
+        assert_eq!(session.outcomes.values().sum::<u64>(), CALLS as u64);
+        assert_eq!(places.available_permits(), all, "they are given back");
+        let held = Arc::clone(&places).acquire_many_owned(u32::try_from(all).expect("few"));
+        let held = held.await.expect("all of them");
+        let session = sum().await.expect("an answer").expect("a session");
+        assert!(session.partial && session.messages < count, "{}", session.messages);
+        drop(held);
+        assert!(!sum().await.expect("an answer").expect("a session").partial);
     }
 }

@@ -41,7 +41,7 @@ const USUAL_READ_BYTES: usize = 3 << 20;
 
 /// What was read in a step comes to at most, whatever the step before told, unless it is of one slice: half of what was fetched is read, and
 /// the rest later.
-const MOST_READ_BYTES: usize = 6 << 20;
+const MOST_READ_BYTES: usize = 5 << 20;
 
 /// A walk that has come so many slices far is a long one. Where what it looks for is rare, the next ones are fetched while these
 /// are read.
@@ -387,6 +387,7 @@ impl Wanted {
             }
         }
         if !text.is_empty() {
+            text.shrink_to_fit();
             let text = Bytes::from(text);
             part.slices.iter_mut().for_each(|(_, slice)| slice.text = text.clone());
         }
