@@ -177,7 +177,7 @@ impl Cli {
     /// What stopped it, for a person to read.
     pub fn run(self) -> Result<()> {
         if matches!(self.command, Command::Serve) {
-            memory::begin_with_thrifty_allocator();
+            memory::begin_with_few_arenas();
         }
         if matches!(self.command, Command::Openapi) {
             return print(&api::openapi().to_pretty_json()?);

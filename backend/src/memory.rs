@@ -17,15 +17,9 @@ use std::thread::available_parallelism;
 /// What glibc reads at the start of a program: how many arenas it takes memory from.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// And from how many octets on a piece of memory is one of its own, which goes back when it is let go of; and how much is kept at the end of an arena, which glibc
-/// would adapt to the first if that were not set.
-const BOUNDS: [(&str, &str); 2] =
-    [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "4194304")];
-
-/// Begins this program anew, in the same process, with an allocator that keeps little of what is let go of, unless the environment says how many arenas it is to
-/// have: one for each processor, two at least, where glibc would make eight for each, and keep in each what its threads once needed. Large pieces are given back, where
-/// glibc would keep what is as large as any before. Goes on as it is where that cannot be done.
-pub fn begin_with_thrifty_allocator() {
+/// Begins this program anew, in the same process, with an arena for each processor, two at least, unless the environment says how many. glibc would make eight
+/// for each, and keep in each what its threads once needed: half as much again as is in use. Goes on as it is where that cannot be done.
+pub fn begin_with_few_arenas() {
     if !cfg!(target_env = "gnu") || std::env::var_os(ARENAS).is_some() {
         return;
     }
@@ -34,7 +28,6 @@ pub fn begin_with_thrifty_allocator() {
     let arenas = available_parallelism().map_or(2, |processors| processors.get().max(2));
     let mut command = Command::new(program);
     command.env(ARENAS, arenas.to_string());
-    command.envs(BOUNDS.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
