@@ -24,7 +24,7 @@ const MESSAGE_BYTES: usize = 2 << 20;
 pub const PART: usize = 1000;
 
 /// So many slices of a walk are read at a time for a page that is given in parts.
-const SLICES: usize = 256;
+const SLICES: usize = 512;
 
 /// So many messages are held at most that may not stand yet. The rest is read again.
 const MOST_HELD: usize = if cfg!(test) { 60 } else { 2048 };
