@@ -10,12 +10,12 @@ pub mod cursor;
 mod duplicates;
 mod events;
 pub mod filter;
+mod lookup;
 mod messages;
 mod readers;
 pub mod scope;
 mod session;
 mod steps;
-mod union;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,27 +25,18 @@ use tokio::sync::Semaphore;
 
 use crate::call::Call;
 use crate::call::event::EventPaths;
-use crate::call::message::Message;
 use crate::store::{Key, Store, StoreError, Walk};
 
-use duplicates::Seen;
 use filter::Filter;
 pub use messages::{Found, Listed, Messages, PART};
 use scope::Scope;
 pub use session::Session;
-use steps::{ReadSlice, Steps};
 
 /// How long a search looks, at most, before it answers with what it has.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Places of a search that was given none.
 const PLACES: usize = 32;
-
-/// How many messages of one call are read at most; the newest.
-const MAX_CALL_MESSAGES: usize = 10_000;
-
-/// How many octets of payload of one call are read at most; the newest. An ordinary call has some thousands.
-const MAX_CALL_BYTES: usize = 8 << 20;
 
 /// Where a page starts and how long it is.
 #[derive(Clone, Debug)]
@@ -155,7 +146,7 @@ impl Search {
         correlation_id: Option<&str>,
         window: Window,
     ) -> Result<Option<Call>, SearchError> {
-        let mut call = self.join(call_id, self.slices_of_call(call_id).await?);
+        let mut call = self.look_up(call_id).await?;
         let missing = call.partial;
         let filter = Filter {
             correlation_id: correlation_id.map(str::to_owned),
@@ -174,53 +165,20 @@ impl Search {
         Ok(Some(call))
     }
 
-    /// All slices of a call, and whether there are more or some could not be read.
-    async fn slices_of_call(&self, call_id: &str) -> Result<(Vec<ReadSlice>, bool), SearchError> {
-        let walk = Walk { key: Some(Key::call(call_id)), ..Walk::default() };
-        let filter = Filter { call_id: Some(call_id.to_owned()), ..Filter::default() };
-        let mut steps = Steps::new(self, walk, filter);
-        let mut slices = Vec::new();
-        let (mut count, mut bytes) = (0, 0);
-        let mut partial = false;
-        loop {
-            let step = steps.next().await?;
-            partial |= step.partial;
-            for slice in step.slices {
-                count += slice.messages.len();
-                bytes += slice.messages.iter().map(|m| m.captured.raw.len()).sum::<usize>();
-                slices.push(slice);
-            }
-            if step.next.is_none() {
-                return Ok((slices, partial));
-            }
-            if count >= MAX_CALL_MESSAGES || bytes >= MAX_CALL_BYTES {
-                return Ok((slices, true));
-            }
-        }
-    }
-
-    fn join(&self, call_id: &str, (slices, partial): (Vec<ReadSlice>, bool)) -> Call {
-        let mut messages: Vec<_> = slices.into_iter().flat_map(|slice| slice.messages).collect();
-        messages.sort_unstable_by_key(Message::order);
-        let mut seen = Seen::default();
-        self.leave_out(&mut messages, |m| seen.is_new(m));
-        Call { call_id: call_id.to_owned(), messages, events: Vec::new(), partial, listed_us: None }
-    }
-
-    /// The walk over the narrowest key that the filter allows.
-    fn walk_for(&self, filter: &Filter) -> Walk {
+    /// The walk over the narrowest key that the filter allows. Events that were stored when a path was not among those that events
+    /// are keyed by are found by the paths that were.
+    async fn walk_for(&self, filter: &Filter) -> Result<Walk, SearchError> {
         let window = Window { since_us: filter.since_us, until_us: filter.until_us };
-        Walk { key: filter.narrowest(&self.paths).0, ..walk_of(window) }
-    }
-}
-
-impl Search {
-    /// Keys of the events that may meet a filter, but are not found by its narrowest key: they were stored when its path was not
-    /// among those that events are keyed by.
-    async fn not_keyed_for(&self, filter: &Filter) -> Result<Vec<Key>, SearchError> {
-        let Some(json) = filter.narrowest(&self.paths).1.json else { return Ok(Vec::new()) };
-        let noted = self.store.noted_paths().await?;
-        Ok(noted.iter().filter(|paths| !paths.holds(&json.path)).map(Key::path_set).collect())
+        let (key, Filter { json, .. }) = filter.narrowest(&self.paths);
+        let keys = match (key, json) {
+            (Some(key), Some(json)) => {
+                let noted = self.store.noted_paths().await?;
+                let others = noted.iter().filter(|paths| !paths.holds(&json.path)).map(Key::path_set);
+                others.chain([key]).collect()
+            }
+            (key, _) => key.into(),
+        };
+        Ok(Walk { keys, ..walk_of(window) })
     }
 }
 
@@ -231,11 +189,6 @@ fn nowhere_else() -> SearchError {
 
 /// The walk over all slices that may hold messages of this window.
 fn walk_of(window: Window) -> Walk {
-    Walk {
-        key: None,
-        since_us: window.since_us,
-        until_us: window.until_us,
-        after: None,
-        limit: 0, // the steps set it
-    }
+    // The steps set how many slices.
+    Walk { since_us: window.since_us, until_us: window.until_us, ..Walk::default() }
 }

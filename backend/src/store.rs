@@ -29,7 +29,7 @@ use async_trait::async_trait;
 
 pub use class::Class;
 pub use dictionary::{Dictionary, DictionaryId};
-pub use key::Key;
+pub use key::{Key, Keys};
 pub use pack::Pack;
 pub use retention::{Plan, Retention};
 pub use room::{MOST_WALKED_BYTES, Room};
@@ -51,10 +51,10 @@ pub struct Flush {
 
 /// Which slices a walk visits, and from where. The order is `(last_us, id)`, descending, so that nothing that is to come is newer
 /// than the last message of the next slice.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Walk {
-    /// Only slices with this key; all where `None`.
-    pub key: Option<Key>,
+    /// Only slices with one of these keys, each slice once.
+    pub keys: Keys,
     /// Only slices whose last message is not older than this, µs since the epoch.
     pub since_us: Option<i64>,
     /// Only slices whose first message is not younger than this, µs since the epoch, as far as the store tells without
@@ -62,7 +62,7 @@ pub struct Walk {
     pub until_us: Option<i64>,
     /// Only slices that come after this `(last_us, id)` in the order of the walk.
     pub after: Option<(i64, i64)>,
-    /// At most so many.
+    /// At most so many, and what else is at the place of the last of them.
     pub limit: u32,
 }
 

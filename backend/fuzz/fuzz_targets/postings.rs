@@ -107,7 +107,7 @@ fuzz_target!(|input: Input| {
     let (wanted, since, until, after) = input.walk;
     let wanted = wanted.checked_sub(1).map(key);
     let walk = Walk {
-        key: wanted,
+        keys: wanted.into(),
         since_us: since.map(Time::us),
         until_us: until.map(Time::us),
         after: after.map(|(time, row)| (time.us(), row.into())),

@@ -10,8 +10,6 @@ use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::time::Instant;
 
-use futures_util::future::try_join_all;
-
 use super::cursor::{Cursor, List};
 use super::duplicates::Hashed;
 use super::filter::Filter;
@@ -25,8 +23,8 @@ use crate::store::{Key, Walk};
 /// What the messages of a page's calls come to at most, octets of payload; one call is listed however long it is.
 const CALL_BYTES: usize = 5 << 20;
 
-/// So many calls are looked up at once.
-const AT_ONCE: usize = 8;
+/// So many calls are looked up together: at least, since most pages lack a few more than seemed, and at most.
+const TOGETHER: (usize, usize) = (4, 32);
 
 /// To look up a call costs as much as to read so many slices of a walk.
 const SLICES_OF_A_CALL: usize = 64;
@@ -79,6 +77,11 @@ impl Making {
         }
         let Reverse(last) = *newest.peek().filter(|_| newest.len() > self.most)?;
         Some(waiting().filter(|call| call.first >= last && !call.opens).count())
+    }
+
+    /// How many calls are to be looked up next.
+    fn lacks(&self) -> usize {
+        (self.most + 1).saturating_sub(self.found.len()).clamp(TOGETHER.0, TOGETHER.1)
     }
 
     /// Takes calls that were looked up, as far as they belong on this page or a later one.
@@ -152,15 +155,16 @@ impl Search {
     /// When the cursor is not of this list, or the store is away.
     pub async fn calls(&self, filter: &Filter, page: &Page) -> Result<Listing<Call>, SearchError> {
         let mut making = Making::new(page)?;
-        let mut walk = making.walk(self.walk_for(filter));
+        let mut walk = making.walk(self.walk_for(filter).await?);
+        let until_us = walk.until_us;
         let of_place = filter.of_place(&self.paths);
         let mut met = Met::default();
         if let Some(session) = filter.session_of_calls(&of_place) {
-            walk.key = Some(Key::firsts(session));
+            walk.keys = Key::firsts(session).into();
             // This one has no first slices.
             met.know(session);
-            let own = self.listed(session, filter, &of_place).await?;
-            making.find([own]);
+            let own = self.look_up(session).await?;
+            making.find([listed(own, filter, &of_place)]);
         }
         // A walk over whole sessions comes to the first messages of its calls too.
         let is_whole = of_place.correlation_id.is_some() && of_place.wants_whole_slices();
@@ -187,14 +191,15 @@ impl Search {
                     continue;
                 }
             }
-            let mut calls = met.take(newest_unseen_us, walk.until_us);
+            let mut calls = met.take(newest_unseen_us, until_us);
             while let Some(newest) = calls.last() {
                 if let Some(page) = making.done(newest.first.0) {
                     return Ok(page);
                 }
-                let call_ids = calls.split_off(calls.len().saturating_sub(AT_ONCE));
-                let calls = call_ids.iter().rev().map(|call| self.listed(&call.call_id, filter, &of_place));
-                making.find(try_join_all(calls).await?);
+                let next = calls.split_off(calls.len().saturating_sub(making.lacks()));
+                let call_ids: Vec<_> = next.iter().rev().map(|call| &*call.call_id).collect();
+                let found = self.look_up_all(&call_ids).await?;
+                making.find(found.into_iter().map(|call| listed(call, filter, &of_place)));
             }
             if step.next.is_none() {
                 return Ok(making.end());
@@ -204,19 +209,13 @@ impl Search {
             }
         }
     }
+}
 
-    /// A call that was met, and where it is listed, if it meets the filter.
-    async fn listed(
-        &self,
-        call_id: &str,
-        filter: &Filter,
-        of_place: &Filter,
-    ) -> Result<Option<(Cursor, Call)>, SearchError> {
-        let call = self.join(call_id, self.slices_of_call(call_id).await?);
-        let first = call.messages.iter().find(|m| of_place.accepts(m)).map(Cursor::at);
-        let Some(place) = first.filter(|_| filter.accepts_call(&call)) else { return Ok(None) };
-        Ok(Some((place, Call { listed_us: Some(place.captured_at_us), ..call })))
-    }
+/// A call that was looked up, and where it is listed, if it meets the filter.
+fn listed(call: Call, filter: &Filter, of_place: &Filter) -> Option<(Cursor, Call)> {
+    let first = call.messages.iter().find(|m| of_place.accepts(m)).map(Cursor::at);
+    let place = first.filter(|_| filter.accepts_call(&call))?;
+    Some((place, Call { listed_us: Some(place.captured_at_us), ..call }))
 }
 
 /// What is read of a message that a walk meets.

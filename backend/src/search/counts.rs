@@ -149,8 +149,7 @@ impl Search {
     /// # Errors
     /// When the store is away.
     pub async fn counts(&self, filter: &Filter, counting: Counting) -> Result<Counts, SearchError> {
-        let steps = Steps::new(self, self.walk_for(filter), filter.clone());
-        let mut steps = steps.with(self.not_keyed_for(filter).await?);
+        let mut steps = Steps::new(self, self.walk_for(filter).await?, filter.clone());
         let deadline = Instant::now() + TIME_LIMIT;
         let mut seen = Seen::default();
         let mut values: HashSet<String> = HashSet::new();

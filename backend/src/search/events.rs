@@ -35,7 +35,7 @@ impl Search {
             }
         }
         for (id, window) in ids {
-            let walk = Walk { key: Some(Key::event(id)), ..walk_of(window) };
+            let walk = Walk { keys: Key::event(id).into(), ..walk_of(window) };
             let mut steps = Steps::new(self, walk, Filter::default());
             let most = found.len() + MAX_CALL_EVENTS;
             loop {

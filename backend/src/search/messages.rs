@@ -189,15 +189,14 @@ impl Search {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Steps<Met<T>>, SearchError> {
-        let walk = self.walk_for(filter);
+        let walk = self.walk_for(filter).await?;
         let after_us = after.map(|after| after.captured_at_us);
         let walk = Walk { until_us: walk.until_us.into_iter().chain(after_us).min(), ..walk };
         // Unless some are left out, each slice has one message of the page at least; where it is wanted whole, more.
         let expected = if filter.wants_whole_slices() { limit / 2 + 1 } else { limit + 1 };
         let steps = Steps::reading(self, walk, filter.clone(), Met::read);
-        let steps =
-            if limit > PART { steps.beginning_with(SLICES).evenly() } else { steps.beginning_with(expected) };
-        Ok(steps.with(self.not_keyed_for(filter).await?))
+        let is_in_parts = limit > PART;
+        Ok(if is_in_parts { steps.beginning_with(SLICES).evenly() } else { steps.beginning_with(expected) })
     }
 }
 

@@ -78,7 +78,7 @@ impl Search {
             partial: false,
         };
         let (mut calls, mut seen, mut places) = (Calls::default(), Seen::default(), Vec::new());
-        let mut steps = Steps::reading(self, self.walk_for(&filter), filter, Part::read).whole();
+        let mut steps = Steps::reading(self, self.walk_for(&filter).await?, filter, Part::read).whole();
         let mut next = Some(steps.next().await?);
         while let Some(step) = next.take() {
             session.partial |= step.partial;

@@ -11,11 +11,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::filter::{Filter, Octets};
 use super::readers::{self, Numbered};
 use super::scope::Scope;
-use super::union::Union;
 use super::{Search, SearchError};
 use crate::call::brief::Brief;
 use crate::call::message::{CapturedRef, Message, MessageId, MessageRef};
-use crate::store::{Key, Store, StoreError, StoredSlice, Walk, Walked, pack};
+use crate::store::{Store, StoreError, StoredSlice, Walk, Walked, pack};
 use crate::text::lossy;
 
 /// How many slices the first step takes. Each takes twice as many as the one before, since who has walked that far walks on.
@@ -100,8 +99,6 @@ pub struct Steps<M = Message> {
     search: Search,
     /// Where it goes on.
     pub walk: Walk,
-    /// Where slices of more than one key are wanted.
-    union: Option<Union>,
     wanted: Arc<Wanted>,
     read: Read<M>,
     /// What is older is not wanted any more, µs since the epoch.
@@ -160,7 +157,6 @@ impl<M: Send + 'static> Steps<M> {
         Self {
             search,
             walk,
-            union: None,
             wanted: Arc::new(wanted),
             read,
             since_us: i64::MIN,
@@ -183,14 +179,6 @@ impl<M: Send + 'static> Steps<M> {
     /// All of the walk is wanted, so the next slices are always fetched while these are read.
     pub fn whole(mut self) -> Self {
         self.is_whole = true;
-        self
-    }
-
-    /// The same, and slices of these keys besides that of the walk.
-    pub fn with(mut self, others: Vec<Key>) -> Self {
-        if let (Some(key), false) = (self.walk.key, others.is_empty()) {
-            self.union = Some(Union::of(others.into_iter().chain([key])));
-        }
         self
     }
 
@@ -244,18 +232,17 @@ impl<M: Send + 'static> Steps<M> {
 
     /// Fetches the next slices, and begins to fetch those after them where they will be wanted.
     async fn fetch(&mut self) -> Result<Unread, SearchError> {
-        let Fetched { slices, partial, next } = match (&mut self.union, self.ahead.take()) {
-            (Some(union), _) => union.next(&*self.search.store, &self.walk).await?,
-            (None, Some(ahead)) => ahead.await.map_err(|error| StoreError::Away(error.to_string()))??,
-            (None, None) => Fetched::from(&*self.search.store, self.walk).await?,
+        let Fetched { slices, partial, next } = match self.ahead.take() {
+            Some(ahead) => ahead.await.map_err(|error| StoreError::Away(error.to_string()))??,
+            None => Fetched::from(&*self.search.store, self.walk.clone()).await?,
         };
         let slices = Arc::new(pack::together(slices));
         self.walk.after = next.or(self.walk.after);
         let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
         self.walk.limit = self.limit_after(wished, &slices);
         let goes_on = self.is_whole || (self.is_long(slices.len()) && self.is_rare);
-        if next.is_some() && goes_on && self.union.is_none() {
-            let (store, walk) = (Arc::clone(&self.search.store), self.walk);
+        if next.is_some() && goes_on {
+            let (store, walk) = (Arc::clone(&self.search.store), self.walk.clone());
             let ahead = tokio::spawn(async move { Fetched::from(&*store, walk).await });
             self.ahead = Some(AbortOnDropHandle::new(ahead));
         }

@@ -22,7 +22,7 @@ use sqlx::{Connection, PgPool};
 use super::postgres::{PostgresStore, connection};
 use super::slice::Cutter;
 use super::sqlite::SqliteStore;
-use super::{Flush, Key, Store, StoredSlice, Walk};
+use super::{Flush, Key, Keys, Store, StoredSlice, Walk};
 use crate::call::message::{Captured, Kind, Message, MessageId, Transport};
 use crate::search::filter::{AddressFilter, Filter, HeaderFilter, Octets, StatusFilter, UserFilter};
 use crate::search::scope::{Scope, ScopeError, Scoped, Subject};
@@ -367,15 +367,25 @@ async fn walks_are_newest_first_and_go_on_where_they_stopped(store: &Arc<dyn Sto
         let messages = calls.map(|call| Draft { at_us, call, ..Draft::default() }.message());
         write(store, flush, messages.to_vec()).await;
     }
-    for key in [None, Some(Key::from_user("alice")), Some(Key::call("b@host"))] {
-        let all = store.walk(&Walk { key, limit: 100, ..Walk::default() }).await.expect("a walk").slices;
-        assert_eq!(all.len(), if key == Some(Key::call("b@host")) { 4 } else { 12 });
+    let (alice, [a, b, c]) = (Key::from_user("alice"), ["a@host", "b@host", "c@host"].map(Key::call));
+    for (keys, count) in [
+        (vec![Key::EVERYTHING], 12),
+        (vec![alice], 12),
+        (vec![b], 4),
+        (vec![a, c], 8),
+        (vec![a, c, a], 8),
+        (vec![alice, b, Key::call("d@host")], 12),
+        (vec![], 0),
+    ] {
+        let keys: Keys = keys.into_iter().collect();
+        let walk = Walk { keys, limit: 100, ..Walk::default() };
+        let all = store.walk(&walk).await.expect("a walk").slices;
+        assert_eq!(all.len(), count, "{:?}", walk.keys);
         assert!(all.windows(2).all(|w| w[0].place() > w[1].place()));
         let mut steps = Vec::new();
         let mut after = None;
         loop {
-            let step =
-                store.walk(&Walk { key, after, limit: 1, ..Walk::default() }).await.expect("a step").slices;
+            let step = store.walk(&Walk { after, limit: 1, ..walk.clone() }).await.expect("a step").slices;
             let Some(slice) = step.into_iter().next() else { break };
             after = Some(slice.place());
             steps.push(slice);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -11,6 +13,43 @@ use crate::call::event::{JsonPath, PathSet};
 /// A hashed key of a slice. Of which kind it is went into the hash: no two kinds share a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key(i64);
+
+/// What slices are found by: those that have one of these keys.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keys(Arc<[Key]>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Key::EVERYTHING.into()
+    }
+}
+
+impl From<Key> for Keys {
+    fn from(key: Key) -> Self {
+        [key].into_iter().collect()
+    }
+}
+
+/// Everything where there is none.
+impl From<Option<Key>> for Keys {
+    fn from(key: Option<Key>) -> Self {
+        key.unwrap_or(Key::EVERYTHING).into()
+    }
+}
+
+impl FromIterator<Key> for Keys {
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+impl Deref for Keys {
+    type Target = [Key];
+
+    fn deref(&self) -> &[Key] {
+        &self.0
+    }
+}
 
 /// The kinds, each with the number that it is hashed with. A number is never used for another kind.
 #[derive(Clone, Copy)]

@@ -371,7 +371,7 @@ impl Store for SqliteStore {
     }
 
     async fn walk(&self, walk: &Walk) -> Result<Walked, StoreError> {
-        let walk = *walk;
+        let walk = walk.clone();
         self.inner.reading(move |inner| inner.walk(&walk)).await
     }
 

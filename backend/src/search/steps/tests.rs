@@ -37,8 +37,8 @@ async fn a_step_holds_a_bounded_number_of_octets_and_the_next_ones_bring_the_res
     let walk = Walk { limit: 1000, ..Walk::default() };
     assert!(matches!(store.walk(&walk).await, Err(StoreError::TooMuch)));
     let search = Search::new(store, Arc::default());
-    for steps in [Steps::new(&search, walk, Filter::default()), {
-        Steps::new(&search, walk, Filter::default()).beginning_with(4096).evenly()
+    for steps in [Steps::new(&search, walk.clone(), Filter::default()), {
+        Steps::new(&search, walk.clone(), Filter::default()).beginning_with(4096).evenly()
     }] {
         let (mut steps, mut found, mut count) = (steps, Vec::new(), 0);
         loop {

@@ -12,8 +12,8 @@ use super::shard::Shard;
 use crate::call::event::PathSet;
 use crate::store::dictionary;
 use crate::store::{
-    Dictionary, DictionaryId, Key, MAX_SPAN_US, MOST_WALKED_BYTES, Room, StoreError, StoredSlice, Walk,
-    Walked, pack,
+    Dictionary, DictionaryId, MAX_SPAN_US, MOST_WALKED_BYTES, Room, StoreError, StoredSlice, Walk, Walked,
+    pack,
 };
 
 const DICTIONARIES: &str = "select made_at_us, octets from dictionary";
@@ -35,8 +35,11 @@ struct Next {
 /// flush is not brought.
 pub async fn walk(shards: &[Shard], walk: &Walk) -> Result<Walked, StoreError> {
     let limit = walk.limit as usize;
-    let mut walk = *walk;
+    let mut walk = walk.clone();
     let mut walked = Walked::default();
+    if walk.keys.is_empty() {
+        return Ok(walked);
+    }
     let void = void_flushes(shards, &mut walked.partial).await?;
     // More than once only where slices are void, or on their way: their keys come first.
     while walked.slices.len() < limit {
@@ -47,7 +50,12 @@ pub async fn walk(shards: &[Shard], walk: &Walk) -> Result<Walked, StoreError> {
         }
         walk.after = next.places.first_key_value().map(|(place, _)| *place);
     }
-    walked.slices.truncate(limit);
+    if let Some(last) = limit.checked_sub(1).and_then(|last| walked.slices.get(last)).map(StoredSlice::place)
+    {
+        // Another flush may have the same id: what is at one place is not torn apart, since the next step goes on behind it.
+        let end = walked.slices.partition_point(|slice| slice.place() >= last);
+        walked.slices.truncate(end);
+    }
     Ok(walked)
 }
 
@@ -150,8 +158,8 @@ async fn places(shards: &[Shard], walk: &Walk, partial: &mut bool) -> Result<Nex
 }
 
 fn sql_of(walk: &Walk) -> String {
-    let key = walk.key.unwrap_or(Key::EVERYTHING).hash().cast_unsigned();
-    let mut sql = format!("select last_us, id from slice_key where key = {key}");
+    let keys: Vec<_> = walk.keys.iter().map(|key| key.hash().cast_unsigned().to_string()).collect();
+    let mut sql = format!("select last_us, id from slice_key where key in ({})", keys.join(","));
     if let Some(since_us) = walk.since_us {
         sql.push_str(&format!(" and last_us >= {since_us}"));
     }
@@ -165,7 +173,11 @@ fn sql_of(walk: &Walk) -> String {
     if let Some((last_us, id)) = walk.after {
         sql.push_str(&format!(" and (last_us < {last_us} or id < {id})"));
     }
-    sql.push_str(&format!(" order by last_us desc, id desc limit {} format RowBinary", walk.limit));
+    sql.push_str(" order by last_us desc, id desc");
+    if keys.len() > 1 {
+        sql.push_str(" limit 1 by last_us, id");
+    }
+    sql.push_str(&format!(" limit {} format RowBinary", walk.limit));
     sql
 }
 

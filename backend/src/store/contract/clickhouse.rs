@@ -81,6 +81,38 @@ async fn a_flush_that_was_cut_off_anywhere_is_stored_once(variable: &str) {
     }
 }
 
+/// Of flushes in one second some share their ids, since ids have ten bits to tell them apart. What was captured at the same time then
+/// has the same place in walks, and a step that ends there leaves none out.
+async fn slices_at_the_same_place_are_all_found(variable: &str) {
+    const FLUSHES: u64 = 200;
+    let Some(shards) = new_databases(variable) else { return };
+    let spool = tempfile::tempdir().expect("a folder");
+    let store = open(&shards, spool.path()).await.at(|| START_US);
+    for offset in 1..=FLUSHES {
+        let call: &'static str = format!("{offset}@host").leak();
+        store
+            .write(&flush(vec![Draft { call, ..Draft::default() }.message()], offset))
+            .await
+            .expect("written");
+    }
+    let all = store.walk(&Walk { limit: 1000, ..Walk::default() }).await.expect("a walk").slices;
+    assert_eq!(all.len() as u64, FLUSHES);
+    assert!(all.windows(2).any(|w| w[0].place() == w[1].place()), "one chance in 10⁸ that there is none");
+    for limit in [1, 5] {
+        let (mut found, mut walk) = (Vec::new(), Walk { limit, ..Walk::default() });
+        loop {
+            let step = store.walk(&walk).await.expect("a step").slices;
+            let is_end = step.len() < limit as usize;
+            walk.after = step.last().map(StoredSlice::place);
+            found.extend(step);
+            if is_end {
+                break;
+            }
+        }
+        assert!(found == all, "{} of {FLUSHES} in steps of {limit}", found.len());
+    }
+}
+
 /// Neither a lost answer nor a flush that another one takes the place of stores anything twice.
 async fn the_same_process_goes_on_after_a_failure(variable: &str) {
     for another in [false, true] {
@@ -220,6 +252,7 @@ macro_rules! on_both {
 
 on_both!(
     a_flush_that_was_cut_off_anywhere_is_stored_once,
+    slices_at_the_same_place_are_all_found,
     the_same_process_goes_on_after_a_failure,
     a_shard_that_is_away_is_said_and_nothing_is_lost,
     days_go_by_rule,

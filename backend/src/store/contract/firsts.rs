@@ -31,14 +31,14 @@ async fn write(store: &Arc<dyn Store>, offset: u64, messages: Vec<Message>) {
 
 async fn slices_of(store: &Arc<dyn Store>, key: Key) -> Vec<Message> {
     let walked =
-        store.walk(&Walk { key: Some(key), limit: 100_000, ..Walk::default() }).await.expect("a walk");
+        store.walk(&Walk { keys: key.into(), limit: 100_000, ..Walk::default() }).await.expect("a walk");
     assert!(!walked.partial);
     walked.slices.iter().flat_map(|slice| slice.messages().expect("readable")).collect()
 }
 
 /// How many calls of the session `s` have how many first slices.
 async fn firsts(store: &Arc<dyn Store>) -> BTreeMap<String, usize> {
-    let walk = Walk { key: Some(Key::firsts("s")), limit: 100_000, ..Walk::default() };
+    let walk = Walk { keys: Key::firsts("s").into(), limit: 100_000, ..Walk::default() };
     let mut firsts = BTreeMap::new();
     for slice in store.walk(&walk).await.expect("a walk").slices {
         let messages = slice.messages().expect("readable");

@@ -50,7 +50,8 @@ async fn found(store: &PostgresStore, key: Option<Key>) -> Vec<StoredSlice> {
     let mut found: Vec<StoredSlice> = Vec::new();
     loop {
         let after = found.last().map(StoredSlice::place);
-        let walked = store.walk(&Walk { key, after, limit: 7, ..Walk::default() }).await.expect("a walk");
+        let walked =
+            store.walk(&Walk { keys: key.into(), after, limit: 7, ..Walk::default() }).await.expect("a walk");
         assert!(!walked.partial);
         if walked.slices.is_empty() {
             return found;
@@ -242,7 +243,7 @@ async fn a_walk_over_many_hours_finds_everything_while_they_are_merged_and_the_o
     let mut walks = 0;
     while !upkeep.is_finished() || walks < 2 {
         let found =
-            store.walk(&Walk { key: Some(Key::call("a@host")), limit: 1000, ..Walk::default() }).await;
+            store.walk(&Walk { keys: Key::call("a@host").into(), limit: 1000, ..Walk::default() }).await;
         let found = found.expect("a walk").slices;
         assert_eq!(found.len(), 3 * HOURS as usize);
         assert!(found.windows(2).all(|w| w[0].place() > w[1].place()));
@@ -255,7 +256,7 @@ async fn a_walk_over_many_hours_finds_everything_while_they_are_merged_and_the_o
     let walking = async {
         for _ in 0..10 {
             let found =
-                store.walk(&Walk { key: Some(Key::call("a@host")), limit: 1000, ..Walk::default() }).await;
+                store.walk(&Walk { keys: Key::call("a@host").into(), limit: 1000, ..Walk::default() }).await;
             let found = found.expect("a walk").slices.len();
             assert!((30..=300).contains(&found), "{found}");
         }

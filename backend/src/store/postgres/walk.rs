@@ -26,6 +26,9 @@ const PARTITIONS: usize = 64;
 /// a page.
 const PAGES: usize = 32;
 
+/// For several keys they are so many times as many at most.
+const MOST_TIMES: usize = 8;
+
 /// A walk is begun anew for so long when segments were merged or dropped between its queries.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -118,7 +121,7 @@ async fn places(reader: &mut Reader<'_>, walk: &Walk) -> Result<Option<(Vec<(i64
         ))
         .await?;
     let segments = found.read(|row| Some((row.bigint()?, row.bigint()?, row.bigint()?)))?;
-    let mut walker = Walker::new(walk).asking_for(PAGES);
+    let mut walker = Walker::new(walk).asking_for(PAGES * walk.keys.len().clamp(1, MOST_TIMES));
     for (segment, oldest_us, newest_us) in &segments {
         let (segment, oldest_us, newest_us) = (*segment, *oldest_us, *newest_us);
         walker.add(Source { segment, base: Bucket::of(segment).first_id(), oldest_us, newest_us });

@@ -183,7 +183,7 @@ proptest! {
         expected.sort_unstable_by(|a, b| b.cmp(a));
         // In steps, each from where the one before stopped.
         let mut found = Vec::new();
-        let mut step = Walk { key, since_us: bounds.0, until_us: bounds.1, after: None, limit };
+        let mut step = Walk { keys: key.into(), since_us: bounds.0, until_us: bounds.1, after: None, limit };
         loop {
             let (slices, _) = walk(&segments, &step);
             for at_once in [1, 7] {
@@ -290,7 +290,7 @@ fn a_walk_on_a_hot_key_reads_only_the_pages_it_needs() {
     let segments = [(0, pages)];
     for key in [None, Some(key(1))] {
         let until_us = START_US + 125_000_000;
-        let middle = Walk { key, until_us: Some(until_us), limit: 200, ..Walk::default() };
+        let middle = Walk { keys: key.into(), until_us: Some(until_us), limit: 200, ..Walk::default() };
         let (found, fetched) = walk(&segments, &middle);
         assert!(found.contains(&(until_us, 50_001)));
         assert_eq!(found.len(), 200);
@@ -306,7 +306,7 @@ fn a_walk_on_a_hot_key_reads_only_the_pages_it_needs() {
                 >= rows.iter().filter(is_across).count()
         );
     }
-    let rare = Walk { key: Some(key(1_000_777)), limit: 200, ..Walk::default() };
+    let rare = Walk { keys: key(1_000_777).into(), limit: 200, ..Walk::default() };
     assert_eq!(walk(&segments, &rare), (vec![(START_US + 777 * 2_500, 778)], 1));
 }
 
@@ -321,7 +321,7 @@ fn a_long_walk_asks_for_pages_that_follow_each_other_at_once_and_for_few_that_it
         .collect();
     for (segments, most_asked) in [(one, 4), (thirty, 70)] {
         for key in [None, Some(key(1))] {
-            let long = Walk { key, limit: 8_192, ..Walk::default() };
+            let long = Walk { keys: key.into(), limit: 8_192, ..Walk::default() };
             let (found, needed) = walk(&segments, &long);
             let (same, fetched, asked) = walk_by(&segments, &long, |run| run);
             assert_eq!(found, same);
@@ -330,7 +330,7 @@ fn a_long_walk_asks_for_pages_that_follow_each_other_at_once_and_for_few_that_it
                 "{asked} times, {fetched} of {needed} pages"
             );
         }
-        let rare = Walk { key: Some(key(1_000_777)), limit: 8_192, ..Walk::default() };
+        let rare = Walk { keys: key(1_000_777).into(), limit: 8_192, ..Walk::default() };
         assert_eq!(walk_by(&segments, &rare, |run| run).1, segments.len());
     }
 }
@@ -341,7 +341,7 @@ fn of_a_run_with_a_damaged_page_those_that_come_after_it_count() {
     let numbered: Vec<_> = (1..).zip(&rows).collect();
     let pages = make(&numbered);
     let of_key: Vec<_> = read(&pages).into_iter().filter(|p| p.prefix() == prefix(key(1))).collect();
-    let mut walker = Walker::new(&Walk { key: Some(key(1)), limit: 8_192, ..Walk::default() });
+    let mut walker = Walker::new(&Walk { keys: key(1).into(), limit: 8_192, ..Walk::default() });
     walker.add(Source { segment: (), base: 0, oldest_us: i64::MIN, newest_us: i64::MAX });
     assert_eq!(walker.step(), Next::Pages);
     let at = walker.wanted()[0].at;
@@ -366,7 +366,7 @@ fn buckets_that_are_older_than_what_is_found_are_not_read() {
     let rows = an_hour_of_a_hot_key();
     let numbered: Vec<_> = (1..).zip(&rows).collect();
     let segments: Vec<_> = (0..).zip(numbered.chunks(1_000).map(make)).collect();
-    let newest = Walk { key: Some(key(1)), limit: 100, ..Walk::default() };
+    let newest = Walk { keys: key(1).into(), limit: 100, ..Walk::default() };
     let (found, fetched) = walk(&segments, &newest);
     assert_eq!(found.len(), 100);
     assert!(fetched <= 10, "{fetched} pages of {} segments", segments.len());

@@ -1,10 +1,10 @@
-//! The postings of a key, newest first, out of many segments.
+//! The postings of one key or several, newest first, out of many segments.
 
 use std::collections::BinaryHeap;
 
 use super::page::decode;
 use super::{PageError, Posting};
-use crate::store::{Key, MAX_SPAN_US, Walk};
+use crate::store::{Key, Keys, MAX_SPAN_US, Walk};
 
 /// How many pages are asked for at once to begin with; with each further round twice as many.
 const AT_ONCE: usize = 8;
@@ -56,12 +56,13 @@ pub enum Next<S> {
     End,
 }
 
-/// Walks the slices of a key in the order of [`Walk`]: `(last_us, id)`, descending. The limit is the caller's.
+/// Walks the slices of some keys in the order of [`Walk`]: `(last_us, id)`, descending. The limit is the caller's.
 #[derive(Debug)]
 pub struct Walker<S> {
-    key: Key,
+    keys: Keys,
     since_us: i64,
     until_us: i64,
+    /// The place that comes before all that are to be told.
     after: (i64, i64),
     sources: Vec<Open<S>>,
     /// What comes next of each source that may still bring something.
@@ -76,6 +77,7 @@ pub struct Walker<S> {
 #[derive(Debug)]
 struct Open<S> {
     source: Source<S>,
+    key: Key,
     /// What was read and not told yet, oldest first.
     postings: Vec<Posting>,
     /// Where further pages are; `None` where there are none.
@@ -98,7 +100,7 @@ impl<S: Copy> Walker<S> {
     #[must_use]
     pub fn new(walk: &Walk) -> Self {
         Self {
-            key: walk.key.unwrap_or(Key::EVERYTHING),
+            keys: walk.keys.clone(),
             since_us: walk.since_us.unwrap_or(i64::MIN),
             until_us: walk.until_us.unwrap_or(i64::MAX),
             after: walk.after.unwrap_or((i64::MAX, i64::MAX)),
@@ -129,26 +131,35 @@ impl<S: Copy> Walker<S> {
         if until_us < self.since_us.max(source.oldest_us) {
             return;
         }
-        let further = Some(Posting::bound(self.key, until_us, row));
-        self.sources.push(Open { source, postings: Vec::new(), further, of_page: None });
-        self.rank(self.sources.len() - 1);
+        for key in self.keys.clone().iter() {
+            let further = Some(Posting::bound(*key, until_us, row));
+            self.sources.push(Open { source, key: *key, postings: Vec::new(), further, of_page: None });
+            self.rank(self.sources.len() - 1);
+        }
     }
 
     /// The next slice, as far as it is known.
     pub fn step(&mut self) -> Next<S> {
-        let Some(head) = self.heads.peek().copied() else {
-            return if self.asked.is_empty() { Next::End } else { Next::Pages };
-        };
-        if head.is_bound || !self.asked.is_empty() {
-            return Next::Pages;
+        loop {
+            let Some(head) = self.heads.peek().copied() else {
+                return if self.asked.is_empty() { Next::End } else { Next::Pages };
+            };
+            if head.is_bound || !self.asked.is_empty() {
+                return Next::Pages;
+            }
+            self.heads.pop();
+            let open = &mut self.sources[head.source];
+            open.postings.pop();
+            let segment = open.source.segment;
+            self.rank(head.source);
+            // What several keys lead to is met several times in a row.
+            let place = (head.last_us, head.id);
+            if place < self.after {
+                self.after = place;
+                self.left = self.left.saturating_sub(1);
+                return Next::Slice { segment, last_us: head.last_us, id: head.id };
+            }
         }
-        self.heads.pop();
-        self.left = self.left.saturating_sub(1);
-        let open = &mut self.sources[head.source];
-        open.postings.pop();
-        let segment = open.source.segment;
-        self.rank(head.source);
-        Next::Slice { segment, last_us: head.last_us, id: head.id }
     }
 
     /// The pages that are needed for the next step, at least one where [`Next::Pages`] was told. Each must be fed.
@@ -185,7 +196,7 @@ impl<S: Copy> Walker<S> {
         let Some(open) = self.sources.get_mut(source).filter(|open| open.further.is_some()) else {
             return Ok(());
         };
-        let oldest = Posting::new(self.key, self.since_us, 0, 0);
+        let oldest = Posting::new(open.key, self.since_us, 0, 0);
         let (mut read, mut sound) = (Vec::new(), Ok(()));
         for (first, data) in pages {
             let Some(at) = open.further.take() else { break };

@@ -57,7 +57,7 @@ async fn open(dir: &Path) -> SqliteStore {
 async fn walk(store: &SqliteStore, key: Option<Key>) -> (Vec<u32>, bool) {
     let (mut found, mut partial, mut after) = (Vec::new(), false, None);
     loop {
-        let step = Walk { key, after, limit: 97, ..Walk::default() };
+        let step = Walk { keys: key.into(), after, limit: 97, ..Walk::default() };
         let Walked { slices, partial: here } = store.walk(&step).await.expect("a walk");
         partial |= here;
         after = slices.last().map(StoredSlice::place);

@@ -76,7 +76,7 @@ async fn wherever_an_octet_of_a_bucket_is_wrong_nothing_wrong_is_found_and_the_r
             let mut partial = false;
             let mut after = None;
             loop {
-                let step = Walk { key, after, limit: 97, ..Walk::default() };
+                let step = Walk { keys: key.into(), after, limit: 97, ..Walk::default() };
                 let walked = store.walk(&step).await.expect("no error for one bad octet");
                 partial |= walked.partial;
                 after = walked.slices.last().map(StoredSlice::place);
