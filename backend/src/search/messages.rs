@@ -23,8 +23,8 @@ const MESSAGE_BYTES: usize = 2 << 20;
 /// A page of more messages is given in parts.
 pub const PART: usize = 1000;
 
-/// So many slices of a walk are read at a time for a page that is given in parts.
-const SLICES: usize = 512;
+/// So many slices of a walk are read first for a page that is given in parts.
+const SLICES: usize = 256;
 
 /// So many messages are held at most that may not stand yet. The rest is read again.
 const MOST_HELD: usize = if cfg!(test) { 60 } else { 2048 };

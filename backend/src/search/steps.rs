@@ -38,6 +38,10 @@ const MOST_BYTES_OF_RARE: usize = 3 << 20;
 /// What was read in a step comes to at most, octets, as far as the step before tells.
 const USUAL_READ_BYTES: usize = 3 << 20;
 
+/// The same for even steps: so much that a further question costs little beside it, so little that the next step is on its way while
+/// this one is given on.
+const EVEN_READ_BYTES: usize = 3 << 19;
+
 /// What was read in a step comes to at most, whatever the step before told, unless it is of one slice: half of what was fetched is read, and
 /// the rest later.
 const MOST_READ_BYTES: usize = 5 << 20;
@@ -107,7 +111,7 @@ pub struct Steps<M = Message> {
     is_rare: bool,
     /// Whether it is known that all of the walk is wanted.
     is_whole: bool,
-    /// Whether steps take more and more only as long as what they look for is rare.
+    /// Whether what is read in a step is given on while more is looked for.
     is_even: bool,
     /// What `walk` brings, fetched before it is asked for.
     ahead: Option<AbortOnDropHandle<Result<Fetched, StoreError>>>,
@@ -194,7 +198,7 @@ impl<M: Send + 'static> Steps<M> {
         self
     }
 
-    /// The same, and each step takes as many as the first, unless what it looks for is rare.
+    /// The same, and a step takes as much as the one before, as soon as it is known how much that is.
     pub fn evenly(mut self) -> Self {
         self.is_even = true;
         self.whole()
@@ -238,7 +242,8 @@ impl<M: Send + 'static> Steps<M> {
         };
         let slices = Arc::new(pack::together(slices));
         self.walk.after = next.or(self.walk.after);
-        let wished = if self.is_even && !self.is_rare { self.walk.limit } else { self.walk.limit * 2 };
+        let is_known = self.is_rare || self.read_bytes > 0;
+        let wished = if self.is_even && !is_known { self.walk.limit } else { self.walk.limit * 2 };
         self.walk.limit = self.limit_after(wished, &slices);
         let goes_on = self.is_whole || (self.is_long(slices.len()) && self.is_rare);
         if next.is_some() && goes_on {
@@ -280,7 +285,8 @@ impl<M: Send + 'static> Steps<M> {
         let packs = slices.chunk_by(|(_, a), (_, b)| pack::is_one(a, b)).filter_map(<[_]>::first);
         let bytes: usize = packs.map(|(_, slice)| slice.blob.len()).sum();
         let fetched = slices.len().saturating_mul(most_bytes).checked_div(bytes).unwrap_or(usize::MAX);
-        let read = USUAL_READ_BYTES.checked_div(self.read_bytes).unwrap_or(usize::MAX);
+        let read_bytes = if self.is_even { EVEN_READ_BYTES } else { USUAL_READ_BYTES };
+        let read = read_bytes.checked_div(self.read_bytes).unwrap_or(usize::MAX);
         wished.min(u32::try_from(fetched.min(read)).unwrap_or(most)).clamp(1, most)
     }
 }
