@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
+
 use super::duplicates::Seen;
 use super::filter::Filter;
+use super::readers::PROCESSORS;
 use super::steps::Steps;
 use super::{Search, SearchError};
 use crate::call::Call;
@@ -18,6 +21,9 @@ const MAX_CALL_BYTES: usize = 8 << 20;
 
 /// What calls that are looked up together come to at most, octets of payload.
 const TOGETHER_BYTES: usize = if cfg!(test) { 2000 } else { 2 << 20 };
+
+/// So few calls are not divided between processors.
+const FEW: usize = 4;
 
 impl Search {
     /// A call, with all its messages unless there are too many. One of which nothing was found has none.
@@ -42,8 +48,15 @@ impl Search {
         }
     }
 
-    /// The same for several calls, each named once; in this order. They are read together as long as they are small.
+    /// The same for several calls, each named once; in this order.
     pub(super) async fn look_up_all(&self, call_ids: &[&str]) -> Result<Vec<Call>, SearchError> {
+        let each = call_ids.len().div_ceil(*PROCESSORS).max(FEW);
+        let parts = try_join_all(call_ids.chunks(each).map(|part| self.look_up_part(part))).await?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// A part of them. They are read together as long as they are small.
+    async fn look_up_part(&self, call_ids: &[&str]) -> Result<Vec<Call>, SearchError> {
         let mut calls = Vec::with_capacity(call_ids.len());
         let mut rest = vec![call_ids];
         while let Some(call_ids) = rest.pop() {
