@@ -10,6 +10,7 @@ use sqlx::PgPool;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::config::{Config, Database};
+use crate::descriptors;
 use crate::store::awaited::{self, Opening};
 use crate::store::clickhouse::http::{self, Access};
 use crate::store::clickhouse::{self, ClickhouseStore};
@@ -111,6 +112,7 @@ pub async fn open(
     spool: &str,
     metrics: &Metrics,
 ) -> Result<(Arc<dyn Store>, Arc<Accounts>)> {
+    let files = descriptors::allow();
     if config.clickhouse.is_used() {
         let folder = data_dir(config)?.join("spool");
         let opening = clickhouse_opening(config, Some(folder), &metrics.servers_away)?;
@@ -125,7 +127,9 @@ pub async fn open(
     if url.is_empty() {
         let dir = data_dir(config)?.join("store");
         let store = SqliteStore::open_with(&dir, spool, config.database.writers()).await?;
-        let store = store.with_idle_readers(config.memory.budget().readers());
+        // Streams of HEP and others need some, too.
+        let readers = config.memory.budget().readers().min(files / 4);
+        let store = store.with_idle_readers(readers);
         return Ok((Arc::new(store), accounts(config).await?));
     }
     let primary = pool(url, "database.url", *connections)?;

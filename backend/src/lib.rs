@@ -13,6 +13,7 @@ pub mod config;
 pub mod customer;
 pub mod databases;
 pub mod decode;
+mod descriptors;
 pub mod export;
 pub mod flush;
 pub mod homer;

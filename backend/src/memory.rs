@@ -8,7 +8,7 @@
 //! | 5 | what is between spool and store | octets of HEP, which cost five times as much |
 //! | 2 | streams of HEP | streams of 128 KiB at most |
 //! | 4 | searches and their answers | searches of 8 MiB |
-//! | 1 | idle readers of the embedded store | readers of 256 KiB |
+//! | 1 | idle readers of the embedded store | readers of 40 KiB |
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -48,7 +48,7 @@ const STREAM_BYTES: u64 = 128 << 10;
 pub const SEARCH_BYTES: u64 = 8 << 20;
 
 /// What a reader of the embedded store holds while nobody uses it, octets.
-const READER_BYTES: u64 = 256 << 10;
+const READER_BYTES: u64 = 40 << 10;
 
 /// The budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,10 +90,10 @@ impl Budget {
         count(self.shared_bytes / 16 * 4, SEARCH_BYTES)
     }
 
-    /// Readers of the embedded store that are kept while nobody uses them, 256 at most: a sixteenth.
+    /// Readers of the embedded store that are kept while nobody uses them, 1,024 at most: a sixteenth.
     #[must_use]
     pub fn readers(self) -> usize {
-        count(self.shared_bytes / 16, READER_BYTES).min(256)
+        count(self.shared_bytes / 16, READER_BYTES).min(1024)
     }
 }
 
