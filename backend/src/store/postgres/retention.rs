@@ -84,9 +84,14 @@ async fn drop_bucket(pool: &PgPool, bucket: Bucket) -> Result<bool, StoreError> 
     }
     let partitions = TABLES.map(|table| bucket.partition(table)).join(", ");
     let (from, to) = (bucket.first_id(), bucket.end_id());
-    transaction
+    let dropped = transaction
         .run(&format!("delete from segment where id >= {from} and id < {to}; drop table {partitions}"))
-        .await?;
+        .await;
+    if let Err(error) = dropped {
+        // Only then is the lock free for the next one. Where the server is gone it is too.
+        let _ended = transaction.roll_back().await;
+        return Err(error);
+    }
     transaction.commit().await?;
     Ok(true)
 }

@@ -269,6 +269,28 @@ async fn a_walk_over_many_hours_finds_everything_while_they_are_merged_and_the_o
 }
 
 #[tokio::test]
+async fn a_partition_that_is_read_keeps_no_other_one() {
+    let Some(pool) = database().await else { return };
+    let hours = Hours::default();
+    let store = open(&pool, "in use", &hours).await;
+    for hour in 0..=20 {
+        hours.set(hour);
+        let flush = flush(hour.unsigned_abs(), "default", vec![message(hour * HOUR_US, "a@host")]);
+        store.write(&flush).await.expect("written");
+    }
+    let oldest = rows(&pool, "select min(number)::bigint from bucket").await[0];
+    let mut reader = Lease::snapshot(&pool).await.expect("a snapshot");
+    reader.query(&format!("select id from pack_{oldest}")).await.expect("an answer");
+    let kept = hours_kept(2);
+    let retain = || store.retain(&kept, hours.now_us());
+    let gone = retain().await.expect("done").expired;
+    assert!(gone.len() >= 15, "{gone:?}");
+    assert!(gone.iter().all(|expired| expired.name != format!("pack_{oldest}")));
+    reader.commit().await.expect("ended");
+    assert_eq!(retain().await.expect("done").expired.len(), 1);
+}
+
+#[tokio::test]
 async fn a_partition_that_is_read_is_let_go_of_later_and_nobody_waits_for_that() {
     let Some(pool) = database().await else { return };
     let hours = Hours::default();
