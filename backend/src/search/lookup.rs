@@ -6,7 +6,6 @@ use futures_util::future::try_join_all;
 
 use super::duplicates::Seen;
 use super::filter::Filter;
-use super::readers::PROCESSORS;
 use super::steps::Steps;
 use super::{Search, SearchError};
 use crate::call::Call;
@@ -22,7 +21,10 @@ const MAX_CALL_BYTES: usize = 8 << 20;
 /// What calls that are looked up together come to at most, octets of payload.
 const TOGETHER_BYTES: usize = if cfg!(test) { 2000 } else { 2 << 20 };
 
-/// So few calls are not divided between processors.
+/// In so many parts calls are looked up at the same time: the embedded store reads each on one thread.
+const PARTS: usize = 2;
+
+/// So few calls are not divided.
 const FEW: usize = 4;
 
 impl Search {
@@ -50,7 +52,7 @@ impl Search {
 
     /// The same for several calls, each named once; in this order.
     pub(super) async fn look_up_all(&self, call_ids: &[&str]) -> Result<Vec<Call>, SearchError> {
-        let each = call_ids.len().div_ceil(*PROCESSORS).max(FEW);
+        let each = call_ids.len().div_ceil(PARTS).max(FEW);
         let parts = try_join_all(call_ids.chunks(each).map(|part| self.look_up_part(part))).await?;
         Ok(parts.into_iter().flatten().collect())
     }

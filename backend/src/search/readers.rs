@@ -21,8 +21,7 @@ const AT_A_TIME: usize = 128;
 /// How nice a thread is that reads for a long walk: of a processor that ingest wants too it gets a tenth.
 const NICENESS: i32 = 10;
 
-/// Threads that can run at once.
-pub static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
+static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
 
 /// All long walks together are read by as many threads as there are processors.
 static SEATS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*PROCESSORS));

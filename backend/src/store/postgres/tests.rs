@@ -155,6 +155,28 @@ async fn each_rule_and_hour_has_partitions_which_are_made_ahead_and_go_by_themse
     assert_eq!(found(&store, None).await.len(), 2, "the hour that is not over");
 }
 
+/// How far each of two writers is. One that ends, however it does, is past all rounds.
+struct Progress {
+    rounds: Arc<[AtomicI64; 2]>,
+    n: usize,
+}
+
+impl Progress {
+    /// Waits for the other one as soon as it is more than an hour behind: what it writes to would be too old.
+    async fn reached(&self, round: i64) {
+        self.rounds[self.n].store(round, Ordering::Release);
+        while self.rounds[1 - self.n].load(Ordering::Acquire) < round - 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.rounds[self.n].store(i64::MAX, Ordering::Release);
+    }
+}
+
 #[tokio::test]
 async fn two_backends_write_merge_and_let_go_on_one_database() {
     const ROUNDS: i64 = 40;
@@ -170,25 +192,26 @@ async fn two_backends_write_merge_and_let_go_on_one_database() {
         stores.push(Arc::new(store.await.expect("opened")));
     }
     let stores = [stores.remove(0), stores.remove(0)];
-    let done = Arc::new(AtomicI64::new(0));
+    let rounds = Arc::new([AtomicI64::new(0), AtomicI64::new(0)]);
     let mut tasks = Vec::new();
-    for (n, store) in (0..).zip(&stores) {
+    for (n, store) in stores.iter().enumerate() {
         let (writer, hours_now) = (Arc::clone(store), hours.clone());
-        let finished = Arc::clone(&done);
+        let progress = Progress { rounds: Arc::clone(&rounds), n };
         tasks.push(tokio::spawn(async move {
             for round in 0..ROUNDS {
+                progress.reached(round).await;
                 hours_now.set(round / 4);
-                let at_us = round / 4 * HOUR_US + round % 4 * 10 + n;
+                let at_us = round / 4 * HOUR_US + round % 4 * 10 + n as i64;
                 let calls = ["a@host", "b@host", "c@host"].map(|call| message(at_us, call));
                 let rule = if round % 2 == 0 { "default" } else { "other" };
                 writer.write(&flush(round.unsigned_abs() + 1, rule, calls.to_vec())).await.expect("written");
             }
-            finished.fetch_add(1, Ordering::Release);
         }));
-        let (keeper, pool, hours, done) = (Arc::clone(store), pool.clone(), hours.clone(), Arc::clone(&done));
+        let (keeper, pool, hours) = (Arc::clone(store), pool.clone(), hours.clone());
+        let rounds = Arc::clone(&rounds);
         tasks.push(tokio::spawn(async move {
             loop {
-                let last = done.load(Ordering::Acquire) == 2;
+                let last = rounds.iter().all(|round| round.load(Ordering::Acquire) == i64::MAX);
                 maintain_once(&pool, hours.now_us()).await.expect("maintained");
                 keeper.retain(&hours_kept(5), hours.now_us()).await.expect("let go");
                 if last {
