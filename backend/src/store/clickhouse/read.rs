@@ -159,7 +159,12 @@ async fn places(shards: &[Shard], walk: &Walk, partial: &mut bool) -> Result<Nex
 
 fn sql_of(walk: &Walk) -> String {
     let keys: Vec<_> = walk.keys.iter().map(|key| key.hash().cast_unsigned().to_string()).collect();
-    let mut sql = format!("select last_us, id from slice_key where key in ({})", keys.join(","));
+    // Rows of one key are read in their order, so a walk reads no more of them than it brings.
+    let of_keys = match &*keys {
+        [key] => format!("= {key}"),
+        keys => format!("in ({})", keys.join(",")),
+    };
+    let mut sql = format!("select last_us, id from slice_key where key {of_keys}");
     if let Some(since_us) = walk.since_us {
         sql.push_str(&format!(" and last_us >= {since_us}"));
     }
